@@ -158,6 +158,9 @@ def test_a_verdict_says_why_where_the_interval_leaves_out_nought():
     bound = replace(open_, effect=40.0, low=30.0, high=50.0, unit="points", control=ALLOWED, control_effect=1.0)
     assert reason(bound) == "more than allowed"
     assert reason(replace(bound, low=0.5)) == "", "it may be within, or not"
+    apart = replace(open_, kind="beyond", control="twin", control_effect=-0.1, low=-0.6, high=0.1, p=0.2)
+    assert reason(beside, apart) == "not beyond its control"
+    assert reason(beside, replace(apart, high=-0.2, p=0.01)) == "too small to name"
     more = replace(beside, kind="effect-control", control="blank", control_effect=-0.9, effect=0.4)
     assert reason(beside, more) == "a control as large", "each control that was run counts"
     assert reason(replace(beside, kind="effect-control"), open_) == "the effect itself is not established"

@@ -31,7 +31,7 @@ def beside_control(
         fewer = f", n = {difference.n}" if difference.n != top.n else ""
         beyond = f"{compact(difference.effect, difference.low, difference.high, digits=digits)}{fewer}"
     known = {} if top.control is None or top.control_effect is None else {top.control: top.control_effect}
-    why = doubt(top, None, known, difference=False)
+    why = doubt(top, None, known, difference=False, beyond=difference)
     return {
         f"{effect} ({unit})": compact(top.effect, top.low, top.high, digits=digits),
         f"nearest control, and its own ({unit})": control,

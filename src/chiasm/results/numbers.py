@@ -9,7 +9,7 @@ import polars as pl
 
 from chiasm.core.claims import Claim
 from chiasm.results.charts.theme import dash_of
-from chiasm.results.doubts import about_effect, doubt
+from chiasm.results.doubts import about_effect, doubt, kinds_beyond
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.ways import verdict_of
 from chiasm.results.wording import bounds, number, probability
@@ -138,7 +138,9 @@ class NumberTable:
             return (*told[:-1], _NOT_TESTED)
         kind, difference = about_effect(claim.kind), claim.kind in self.differing
         of = None if kind == claim.kind else self.effects.get((kind, claim.about, claim.where))
-        why = doubt(claim, of, known, difference=difference)
+        others = (self.effects.get((name, claim.about, claim.where)) for name in kinds_beyond(claim.kind))
+        beyond = next((one for one in others if one is not None), None)
+        why = doubt(claim, of, known, difference=difference, beyond=beyond)
         return (*told[:-1], f"{told[-1]}: {why}") if why else told
 
     @cached_property

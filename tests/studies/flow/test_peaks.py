@@ -89,6 +89,16 @@ def test_cuts_that_peak_in_one_window_have_no_order():
     assert not of_kind(found, "order")
 
 
+def test_a_cut_that_peaks_with_the_last_one_leaves_the_order_as_it_is():
+    """Of three cuts two peak in one layer: the third is before both all the same."""
+    two = made.effects(8, CUTS)
+    again = two.filter(pl.col("cut") == CUTS[1]).with_columns(cut=pl.lit("question->suffix"))
+    three = pl.concat([two, again])
+    orders = [of_kind(claims({"effects": one, "controls": _still(one)}), "order") for one in (two, three)]
+    assert [one.verdict for found in orders for one in found] == ["established", "established"]
+    assert orders[1][0].p == orders[0][0].p
+
+
 def test_windows_that_grow_or_are_all_there_keep_their_names():
     every = made.effects(4, CUTS[1:], window=1).filter(pl.col("layer") < 2)
     two = pl.concat([every, every.with_columns(stop=pl.col("stop") + 1)])

@@ -44,8 +44,8 @@ def test_a_route_is_found_and_nothing_else():
     gap = of_kind(own, "gap")[0]
     assert (gap.verdict, gap.n, round(gap.effect, 6)) == ("established", 40, 8.0)
     assert patch_headline(own) == (
-        "The image's states decide the answer in layers 0 to 1 (in layer 0 they are the other input itself); the "
-        "question's states in layer 2; those of the last position in layer 3."
+        "The image's states carry most of the answer in layers 0 to 1 (in layer 0 they are the other input itself); "
+        "the question's states in layer 2; those of the last position in layer 3."
     )
 
 

@@ -67,7 +67,7 @@ def test_the_sentence_says_it(found):
     assert most == {("image", 0), ("question", 1), ("question", 2), ("last", 3)}
     text = Run(found).reporter.headline()
     assert text.startswith(
-        "The image's states decide the answer in layer 0 (in layer 0 they are the other input itself)"
+        "The image's states carry most of the answer in layer 0 (in layer 0 they are the other input itself)"
     )
     assert "; the question's states in layers 1 to 2; " in text
     assert "those of the last position in layer 3" in text

@@ -9,7 +9,7 @@ from tests.studies.project.made import CLASSES, N, made, probes
 from tests.support.charts import rows
 
 import chiasm
-from chiasm.core.claims import Claim
+from chiasm.core.claims import Claim, of_kind
 from chiasm.core.errors import ChiasmError
 from chiasm.core.statistics.crossed import guessing
 from chiasm.results.charts.files import specification
@@ -58,13 +58,23 @@ def test_settings_that_name_no_class_are_said_first():
     assert project_headline(mute, SMALLEST).startswith("In d, nearly all answers of all tuned settings name no class, ")
     advice = " ".join(project_advice(mute, SMALLEST))
     assert advice.startswith("D: under ft-proj and ft-e2e 98 % of the answers or more name no class (n = 320 each), ")
-    assert "train longer, or on more images." in advice
+    assert "try longer training, or more images." in advice
     assert "leave the model as it is" not in advice
     some = made({"zero-shot": 0.3, "ft-proj": 0.3}, invalid=0.0)
     lost = made({"ft-e2e": 0.02}, invalid=1.0)
     mixed = claimed({name: pl.concat([some[name], lost[name]]) for name in some})
     assert "nearly all answers of 1 of 2 tuned settings name no class" in project_headline(mixed, SMALLEST)
     assert "no class" not in project_headline(claimed(some), SMALLEST)
+
+
+def test_settings_that_name_no_class_are_not_called_alike():
+    mute = claimed(run(answers=dict.fromkeys(SETTINGS, 0.0), invalid=1.0))
+    gains = of_kind(mute, "gain")
+    assert gains
+    assert {one.effect for one in gains} == {0.0}
+    assert {one.verdict for one in (*gains, *of_kind(mute, "pair"))} == {"not established"}
+    alike = claimed(run(answers=dict.fromkeys(SETTINGS, 0.6), invalid=0.0))
+    assert "practically none" in {one.verdict for one in of_kind(alike, "gain")}
 
 
 def test_what_the_highest_setting_costs_elsewhere_is_in_the_first_table_though_none_is_recommended():

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from tests.support import charts
 
-from chiasm.core.claims import of_kind
+from chiasm.core.claims import Claim, of_kind
 from chiasm.results.charts.files import specification
 from chiasm.results.charts.theme import SCREEN
 from chiasm.results.series import with_inputs
@@ -13,8 +13,9 @@ from chiasm.results.tables import conform
 from chiasm.studies.prune.charts import masks_chart, transfer_chart
 from chiasm.studies.prune.claims import claims
 from chiasm.studies.prune.findings import prune_findings
+from chiasm.studies.prune.headline import prune_advice
 from chiasm.studies.prune.scores import KEYS, Answers, Level, mask_rows
-from chiasm.studies.prune.tables import MASKS, MASKS_CONTROLS, PRUNED, PRUNED_CONTROLS, SIZES
+from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS, PRUNED, PRUNED_CONTROLS, SIZES
 
 TYPES = ("colour", "shape")
 N = 80
@@ -300,3 +301,15 @@ def test_questions_on_one_image_are_fewer_draws():
     alone = texts(pruned.with_columns(input=pl.lit("image")))
     assert any("no interval" in text for text in alone)
     assert alone[0].startswith("No mask is recommended")
+
+
+def test_the_advice_says_how_many_inputs_would_decide():
+    shared = {"n": 40, "inputs": 40, "unit": "", "quantity": "q", "verdict": "not established"}
+    none = Claim(kind="recommended", about=DENSE, effect=0.0, **shared)
+    needed = Claim(kind="needed", about="a mask", effect=568.0, **shared)
+    [text] = prune_advice([none, needed])
+    assert text.startswith("Leave the model as it is for now. To show")
+    assert "takes 568 inputs, and 40 judged here: ask for more with --limit" in text
+    [use] = prune_advice([Claim(kind="recommended", about="wanda", where="50 %", effect=50.0, **shared)])
+    assert use.startswith("Zero 50 % of the weights")
+    assert prune_advice([]) == []

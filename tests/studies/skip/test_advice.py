@@ -28,6 +28,14 @@ def test_the_advice_says_what_to_do_and_not_the_headline_again(n, does):
     assert skip_advice([]) == []
 
 
+def test_more_examples_are_not_promised_to_decide_where_no_plan_saves_time():
+    tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}
+    slow, fast = (tables | {"timings": made.timings({"a": (ratio, ratio)}, noise=0.02)} for ratio in (1.4, 0.5))
+    said = "no plan is established to save time here, whatever the examples."
+    assert said in " ".join(skip_advice(claims(slow)))
+    assert said not in " ".join(skip_advice(claims(fast)))
+
+
 def test_a_plan_that_is_put_forward_comes_with_its_time():
     """Fewer operations may take longer, which whoever is told of the plan has to know."""
     tables = {"verdicts": made.verdicts({"a": 0.0}, n=100), "plans": made.plans({"a": 0.5})}

@@ -17,35 +17,92 @@ def papers_of(study: str, of: Ledger) -> list[Paper]:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of others that a run uses, as far as it is known here: `author` is the first one, empty for unknown."""
+    """A method of others that a run uses."""
 
     arxiv: str
-    author: str = ""
-    year: str = ""
+    title: str
+    authors: str
+    year: str
+
+    @property
+    def who(self) -> str:
+        """Who made it, and when, in a line."""
+        names = self.authors.split(", ")
+        first, last = (name.rpartition(" ")[2] for name in (names[0], names[-1]))
+        return f"{first} and {last if len(names) == 2 else 'others'}, {self.year}"
 
 
 METHODS: Final = {
-    "Wanda": Method("2306.11695", "Sun", "2024"),
-    "FastV": Method("2403.06764", "Chen", "2024"),
-    "ShortV": Method("2504.00502", "Yuan", "2025"),
-    "V-Skip": Method("2606.08511"),
-    "mutual nearest neighbours": Method("2405.07987", "Huh", "2024"),
-    "modality gap": Method("2203.02053", "Liang", "2022"),
-    "attention knockout": Method("2304.14767", "Geva", "2023"),
-    "activation patching": Method("2202.05262", "Meng", "2022"),
-    "attribution patching": Method("2310.10348", "Syed", "2023"),
+    "attention knockout": Method(
+        "2304.14767",
+        "Dissecting Recall of Factual Associations in Auto-Regressive Language Models",
+        "Mor Geva, Jasmijn Bastings, Katja Filippova, Amir Globerson",
+        "2023",
+    ),
+    "activation patching": Method(
+        "2202.05262",
+        "Locating and Editing Factual Associations in GPT",
+        "Kevin Meng, David Bau, Alex Andonian, Yonatan Belinkov",
+        "2022",
+    ),
+    "attribution patching": Method(
+        "2310.10348",
+        "Attribution Patching Outperforms Automated Circuit Discovery",
+        "Aaquib Syed, Can Rager, Arthur Conmy",
+        "2023",
+    ),
+    "Wanda": Method(
+        "2306.11695",
+        "A Simple and Effective Pruning Approach for Large Language Models",
+        "Mingjie Sun, Zhuang Liu, Anna Bair, J. Zico Kolter",
+        "2024",
+    ),
+    "FastV": Method(
+        "2403.06764",
+        "An Image is Worth 1/2 Tokens After Layer 2: Plug-and-Play Inference Acceleration for Large Vision-Language "
+        "Models",
+        "Liang Chen, Haozhe Zhao, Tianyu Liu, Shuai Bai, Junyang Lin, Chang Zhou, Baobao Chang",
+        "2024",
+    ),
+    "ShortV": Method(
+        "2504.00502",
+        "ShortV: Efficient Multimodal Large Language Models by Freezing Visual Tokens in Ineffective Layers",
+        "Qianhao Yuan, Qingyu Zhang, Yanjiang Liu, Jiawei Chen, Yaojie Lu, Hongyu Lin, Jia Zheng, Xianpei Han, Le Sun",
+        "2025",
+    ),
+    "V-Skip": Method(
+        "2606.08511",
+        "Look Less, Reason More: Block-wise Attention Skipping for Efficient Multimodal LLMs",
+        "Jie Ma, Zhike Qiu, Jiayi Ji, others",
+        "2026",
+    ),
+    "mutual nearest neighbours": Method(
+        "2405.07987",
+        "The Platonic Representation Hypothesis",
+        "Minyoung Huh, Brian Cheung, Tongzhou Wang, Phillip Isola",
+        "2024",
+    ),
+    "modality gap": Method(
+        "2203.02053",
+        "Mind the Gap: Understanding the Modality Gap in Multi-modal Contrastive Representation Learning",
+        "Weixin Liang, Yuhui Zhang, Yongchan Kwon, Serena Yeung, James Zou",
+        "2022",
+    ),
 }
 """By the names that pages call them by."""
 
 
 def named(papers: Sequence[Paper], methods: Mapping[str, Sequence[str]]) -> list[str]:
     """What to cite, each in a line: the papers, then the methods with what of the page is made by them."""
-    lines = [f"{one.authors}: {one.title}. {one.venue}. arXiv {one.arxiv}." for one in papers]
+    lines = [f"{_surnames(one.authors)}: {one.title}. {one.venue}. arXiv {one.arxiv}." for one in papers]
     for name in (name for name in METHODS if name in methods):
         of, used = METHODS[name], ", ".join(f"`{one}`" for one in methods[name])
-        who = f"{of.author} and others, {of.year}" if of.author else "author and year unknown here"
-        lines.append(f"{name} ({used}): {who}. arXiv {of.arxiv}.")
+        lines.append(f"{name} ({used}): {of.who}. arXiv {of.arxiv}.")
     return [*lines, f"chiasm {metadata('chiasm')['Version']}, the software that made this page."]
+
+
+def _surnames(authors: str) -> str:
+    return ", ".join(name.rpartition(" ")[2] for name in authors.split(", "))
 
 
 def bibtex(papers: Sequence[Paper], methods: Collection[str] = ()) -> str:
@@ -55,19 +112,21 @@ def bibtex(papers: Sequence[Paper], methods: Collection[str] = ()) -> str:
 
 
 def _method(name: str, of: Method) -> str:
+    first = of.authors.split(", ")[0].rpartition(" ")[2].lower()
     fields = {
-        "author": f"{of.author} and others" if of.author else "",
+        "title": f"{{{of.title}}}",
+        "author": of.authors.replace(", ", " and "),
         "year": of.year,
         "note": name,
         "eprint": of.arxiv,
         "archiveprefix": "arXiv",
     }
-    return _entry("misc", f"{of.author.lower()}{of.year}{re.sub(r'[^a-z]', '', name.lower())}", fields)
+    return _entry("misc", f"{first}{of.year}{re.sub(r'[^a-z]', '', name.lower())}", fields)
 
 
 def _paper(paper: Paper) -> str:
     year = re.search(r"\b(19|20)\d\d\b", paper.venue)
-    first = re.split(r"\W+", paper.authors)[0].lower()
+    first = paper.authors.split(", ")[0].rpartition(" ")[2].lower()
     word = next((word for word in re.findall(r"\w+", paper.title.lower()) if len(word) > 3), "")
     fields = {
         "title": f"{{{paper.title}}}",

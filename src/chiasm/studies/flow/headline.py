@@ -1,11 +1,11 @@
 """What a flow run found, in one sentence: which routes carry the answer, in which layers, and which do not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chiasm.core.claims import Claim, of_kind
 from chiasm.interventions.states import ABLATE, StateAblation
-from chiasm.results.wording import listed, places, sentence
+from chiasm.results.wording import listed, number, places, sentence
 
 _NAMES: Final = {
     "image": "the image",
@@ -21,6 +21,7 @@ _NAMES: Final = {
 }
 _LAST: Final = ("->last", "->last+answer")
 _FIRST: Final = ("->question", "->question+suffix+last+answer", *_LAST)
+_IMAGE_READ, _QUESTION_READ = "image->question", "question->last"
 _ROUTES = 3
 _FEW = 60
 """Examples, below which a sentence that establishes nothing says that more would help."""
@@ -35,7 +36,12 @@ def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: i
     # Where several layers are cut at once, an effect belongs to the window and not to its middle layer alone.
     where = "in" if windows == "centred" and width == 1 else "around" if windows == "centred" else "with windows of"
     types = of_kind(claims, "type")
-    carried = [text for cut, own in cuts.items() if (text := _carried(cut, own, where, types))]
+    early = "" if windows != "centred" else _before_the_image(cuts, width)
+    carried = [
+        text + early * (cut == _QUESTION_READ)
+        for cut, own in cuts.items()
+        if (text := _carried(cut, own, where, types))
+    ]
     empty = [_route(cut) for cut, own in cuts.items() if all(one.verdict == "practically none" for one in own)]
     open_ = [cut for cut, own in cuts.items() if not any(one.found for one in own)]
     unknown = [_route(cut) for cut in open_ if _route(cut) not in empty]
@@ -43,7 +49,8 @@ def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: i
     if empty:
         parts.append(f"practically nothing goes {listed(empty)}")
     if unknown and (carried or empty):
-        parts.append(f"whether anything goes {listed(unknown)} is not established")
+        most = _most([one for cut in open_ for one in cuts[cut]])
+        parts.append(f"whether anything goes {listed(unknown)} is not established{most}")
     elif unknown:
         parts.append(f"nothing is established of what goes {listed(unknown)}")
         n = max(one.n for one in effects)
@@ -52,6 +59,30 @@ def flow_headline(claims: Sequence[Claim], *, windows: str = "centred", width: i
     if any(one.verdict == "uncontrolled" for own in cuts.values() for one in own):
         parts.append("uncontrolled where no control was run")
     return sentence(*parts)
+
+
+def _before_the_image(cuts: Mapping[str, Sequence[Claim]], width: int) -> str:
+    """That the answer needs the question only where nothing of the image is in it yet; begins with a comma.
+
+    What layer l writes into the question is read from layer l+1 on.
+    """
+    layers = {
+        cut: [int(one.where) for one in cuts.get(cut, ()) if one.found and one.effect < 0]
+        for cut in (_IMAGE_READ, _QUESTION_READ)
+    }
+    written, read = layers[_IMAGE_READ], layers[_QUESTION_READ]
+    if not written or not read or max(read) + width // 2 > min(written) - width // 2:
+        return ""
+    return ", which is before anything of the image is in it"
+
+
+def _most(of: Sequence[Claim]) -> str:
+    """How much it is at most, where that is known of all layers; begins with a space."""
+    bounds = [bound for one in of for bound in (one.low, one.high) if bound is not None]
+    if not of or len(bounds) < 2 * len(of):
+        return ""
+    most = number(max(abs(bound) for bound in bounds), unit=of[0].unit, significant=2)
+    return f" (at most {most} in any layer)"
 
 
 def _main(effects: Sequence[Claim]) -> list[str]:

@@ -122,8 +122,9 @@ def order_claims(data: Sweep, effects: Sequence[Claim], seed: int) -> list[Claim
     if at[first] == at[last] or not len(rows):
         return []
     deepest = {cut: windows[cut].middle[found] for cut, found in _argmax(data, rows, windows, -1.0, seed).items()}
-    earliest = np.min([deepest[cut] for cut in costly if cut != first], axis=0)
-    latest = np.max([deepest[cut] for cut in costly if cut != last], axis=0)
+    # A cut that lies with the first one is no earlier and no later: it says nothing of which comes first.
+    earliest = np.min([deepest[cut] for cut in costly if at[cut] > at[first]], axis=0)
+    latest = np.max([deepest[cut] for cut in costly if at[cut] < at[last]], axis=0)
     agree = float(min((deepest[first] < earliest).mean(), (deepest[last] > latest).mean()))
     low, high = (float(x) for x in np.percentile(deepest[last] - deepest[first], _OUTSIDE))
     p = min(1.0, 2 * (1 + (1 - agree) * RESAMPLES) / (1 + RESAMPLES))

@@ -93,7 +93,7 @@ class FlowReporter(Reporter[FlowSpec]):
                 partial(caption, panels="cut", claimed=bool(of_cuts)),
             )
             dosed = [cut for cut, name in self._beside() if dose_share(name) is not None]
-            something = {one.about for one in of_cuts if one.verdict != "practically none"}
+            something = {one.about for one in of_cuts if one.found}
             cuts = [cut for cut in dict.fromkeys(dosed) if not of_cuts or cut in something]
             if cuts:
                 drawn["dose"] = Drawing(
@@ -124,7 +124,9 @@ class FlowReporter(Reporter[FlowSpec]):
     def notes(self) -> list[str]:
         found = [
             "A cut closes one route while others stay open, and a model can make up for what it lost (self-repair): "
-            "an effect is a lower bound, and no effect does not show that a route is unused.",
+            "no effect does not show that a route is unused. Attention that is taken away goes elsewhere, which "
+            "the model never meets: an effect can also be larger than what the route carries. The blank image and "
+            "averaged keys show how much of it that may be.",
             "Where a sentence names the layer at which a cut does most, that layer was picked on these examples: the "
             "mean given for it is on the large side. Its interval and p-value hold for all cuts and layers at once, so "
             "they allow for the picking. An effect's p is against 0, as its interval is; the paired difference to the "

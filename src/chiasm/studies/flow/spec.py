@@ -108,8 +108,8 @@ class FlowSpec(ControlledSpec):
     union of two.
 
     Source: Zhang et al. 2025 (arXiv 2411.18620), section 3. A cut shows what the model loses without a route while
-    others stay open (the instruction after the question is one, unless `suffix` is cut as well); self-repair makes it
-    a lower bound.
+    others stay open (the instruction after the question is one, unless `suffix` is cut as well): less than the route
+    carries where the model makes up for it, more where attention that is taken away does harm by itself.
     """
 
     controls: bool = option(

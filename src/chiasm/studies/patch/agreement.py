@@ -133,7 +133,8 @@ def _claims(cut: str, curves: LayerCurves, tests: int, seed: int) -> list[Claim]
         found.append(
             Claim(
                 kind="agreement",
-                quantity=f"rank correlation over {layers} layers of what the cut costs and what patching moves",
+                quantity=f"rank correlation over {layers} layers of what the cut costs and what patching moves "
+                "(interval: over inputs; p: over orders of the layers)",
                 unit="1",
                 effect=correlation,
                 low=known(low),

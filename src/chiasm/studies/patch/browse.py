@@ -48,9 +48,9 @@ def browsed(
     against = None
     if deepest is not None and deepest.about == f"{deepest.about.partition(', ')[0]}, {direction}":
         against = Against(deepest.about.partition(", ")[0], int(deepest.where), 1, least)
-    return Browsed(
-        shown, "largest share", "%", layers, axes, series, "Share of the gap (%)", by=spans[0], against=against
-    )
+    # Of a whole image all there is comes back at layer 0, whatever the pair; the last position tells pairs apart.
+    by = "last" if "last" in spans else spans[-1]
+    return Browsed(shown, "largest share", "%", layers, axes, series, "Share of the gap (%)", by=by, against=against)
 
 
 def _answers(pair: dict[str, str] | None) -> tuple[Answered, ...]:

@@ -61,7 +61,7 @@ def recovery_chart(
                 lines.append(Line(span, beside, span_style(span), CONTROL_LABELS[name], panel))
     title = "Which states bring the answer with them?"
     said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}"
-    return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=2)
+    return line_chart(lines, _axes(lines), size, title=title, subtitle=said, legend="states of", columns=2)
 
 
 def controls_chart(effects: pl.DataFrame, controls: pl.DataFrame, size: Size, *, claims: Sequence[Claim] = ()) -> Chart:
@@ -77,7 +77,7 @@ def controls_chart(effects: pl.DataFrame, controls: pl.DataFrame, size: Size, *,
                     lines.append(Line(span, beside, span_style(span), CONTROL_LABELS[name], panel))
     title = "Does each share exceed what its controls bring?"
     said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}"
-    return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=2)
+    return line_chart(lines, _axes(lines), size, title=title, subtitle=said, legend="states of", columns=2)
 
 
 def types_chart(effects: pl.DataFrame, size: Size) -> Chart:
@@ -100,7 +100,7 @@ def types_chart(effects: pl.DataFrame, size: Size) -> Chart:
     title = "Do question types differ in where the answer is carried?"
     said = f"{DIRECTION_LABELS[direction][:1].upper()}{DIRECTION_LABELS[direction][1:]}. {_BAND}"
     said += f", none where n < {MIN_INPUTS}"
-    return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=3)
+    return line_chart(lines, _axes(lines), size, title=title, subtitle=said, legend="states of", columns=3)
 
 
 def agreement_chart(effects: pl.DataFrame, knockouts: pl.DataFrame, size: Size) -> Chart:
@@ -147,7 +147,7 @@ def screen_chart(effects: pl.DataFrame, screen: pl.DataFrame, size: Size) -> Cha
                     lines.append(Line(span, beside, span_style(span), "by the gradient", panel))
     title = "Does the gradient say what exact patches say?"
     said = f"{_BAND}; {_counted(lines)}"
-    return line_chart(lines, _axes(), size, title=title, subtitle=said, legend="states of", columns=2)
+    return line_chart(lines, _axes(lines), size, title=title, subtitle=said, legend="states of", columns=2)
 
 
 def token_map(
@@ -216,8 +216,18 @@ def _control(controls: pl.DataFrame | None, name: str, site: str, direction: str
     return curve(rows, _SHARE) if rows.height else None
 
 
-def _axes() -> Axes:
-    return Axes(_X, _Y, reference=0.0)
+def _axes(lines: Sequence[Line]) -> Axes:
+    """What is measured is drawn whole; a control's band, which says only that little is known there, is cut."""
+    known = [line.curve for line in lines if line.role == MEASURED]
+    drawn = [
+        *(np.asarray(x) for one in known for x in (one.mean, one.low, one.high)),
+        *(line.curve.mean for line in lines),
+    ]
+    values = np.concatenate([np.asarray(x, dtype=float).ravel() for x in drawn])
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 100.0)
+    room = 0.05 * (high - low)
+    return Axes(_X, _Y, reference=0.0, limits=(min(low, 0.0) - room, max(high, 100.0) + room))
 
 
 def _counted(lines: Sequence[Line]) -> str:

@@ -19,7 +19,7 @@ from chiasm.studies.patch.tables import NOISE, RANDOM_TOKENS, SAME_ANSWER, SHUFF
 from chiasm.studies.patch.type_claims import type_claims
 
 HALF: Final = 50.0
-"""Of the gap: states that bring more of it decide the answer."""
+"""Of the gap: states that bring more of it carry most of the answer."""
 _NULLS: Final = (SAME_ANSWER, RANDOM_TOKENS, SHUFFLED)
 
 

@@ -1,4 +1,4 @@
-"""What a patching run found, in one sentence: whose states decide the answer, and until which layer."""
+"""What a patching run found, in one sentence: whose states carry most of the answer, and until which layer."""
 
 import re
 from collections.abc import Sequence
@@ -36,7 +36,9 @@ def patch_headline(claims: Sequence[Claim]) -> str:
         if any(inside):
             parts.append((span, places(curves[0], inside)))
     directions = {one.about.split(", ")[1] for one in recovered}
-    verb = "decide" if len(directions) > 1 else "bring back most of" if DENOISE in directions else "are needed for"
+    verb = (
+        "carry most of" if len(directions) > 1 else "bring back most of" if DENOISE in directions else "are needed for"
+    )
     if not parts:
         top = max(recovered, key=lambda one: one.effect)
         share = number(top.effect, unit="%", significant=3)
@@ -51,7 +53,9 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     tail = ""
     if nothing:
         names = listed([f"`{span}`" for span in nothing])
+        apart = [one for one in of_kind(claims, "types") if one.established and one.about.partition(", ")[0] in nothing]
         tail = f"that the states of {names} bring more than half of it{both} is not established"
+        tail += ", where types of questions differ" if apart else ""
     return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
 
 

@@ -34,7 +34,7 @@ def _domain(domain: str, claims: Sequence[Claim], smallest: float) -> str:
         highest = f" (highest: {chosen}, {reached})" if reached else ""
         silent = nameless(claims, domain)
         if silent:
-            text = f"{_silent(silent)}, and no setting is shown to work{highest}: train longer, or on more images."
+            text = f"{_silent(silent)}, and no setting is shown to work{highest}: try longer training, or more images."
         else:
             text = f"leave the model as it is{highest}."
         return f"{text}{_lost(domain, UNTUNED, claims)}"

@@ -4,7 +4,8 @@ Intervals are over images and seeds (`chiasm.core.statistics.crossed`) and hold 
 settings and domains, so that any may be picked. All are about the model's own projector but those about others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +15,7 @@ from chiasm.core.claims import Claim, judged, known
 from chiasm.core.statistics.crossed import Crossed, family, share_parts, unpaired_interval
 from chiasm.results.series import in_order, with_inputs
 from chiasm.studies.project.capacity_claims import capacity_claims
-from chiasm.studies.project.choice import by_change
+from chiasm.studies.project.choice import NEARLY_ALL, by_change
 from chiasm.studies.project.judging import (
     FREE,
     GUESSING,
@@ -92,8 +93,17 @@ def _answers(own: pl.DataFrame, least: float) -> list[Claim]:
             pairs.append(
                 Gap("pair", about, MACRO_LESS, paired(runs[one], runs[other]), other, runs[other].macro_f1.mean)
             )
+    silent = [one.about for one in invalid if one.score.mean >= NEARLY_ALL]
     found = level_claims(scores, least) + level_claims(among, least) + level_claims(invalid, least)
-    return found + gap_claims(gains, least) + gap_claims(pairs, least) + gap_claims(form, least)
+    between = gap_claims(gains, least) + gap_claims(pairs, least)
+    return found + [_told_apart(one, silent) for one in between] + gap_claims(form, least)
+
+
+def _told_apart(gap: Claim, silent: Collection[str]) -> Claim:
+    """A difference of two settings of which neither names a class: that they score alike says nothing of them."""
+    domain, _, names = gap.about.partition(", ")
+    both = {f"{domain}, {name}" for name in (*names.split(" against ")[:1], gap.control)}
+    return replace(gap, verdict="not established") if both <= set(silent) else gap
 
 
 def _invalid(runs: Runs) -> Crossed:

@@ -19,7 +19,7 @@ def overview(claims: Sequence[Claim], smallest: float) -> pl.DataFrame:
 
 def _row(domain: str, claims: Sequence[Claim], smallest: float) -> dict[str, str]:
     best = choice(claims, domain, smallest)
-    nothing = "train longer, or on more images" if nameless(claims, domain) else "nothing is recommended"
+    nothing = "try longer training, or more images" if nameless(claims, domain) else "nothing is recommended"
     row = {"domain": domain, "what to do": nothing if best is None else f"tune by {best.chosen}"}
     scores = {name: one for name in settings_of(claims, domain) if (one := named(claims, "score", domain, name))}
     name = best.chosen if best else max(scores, key=lambda one: scores[one].effect, default="")

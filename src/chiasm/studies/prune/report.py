@@ -15,7 +15,7 @@ from chiasm.results.tables import conform
 from chiasm.studies.prune import charts
 from chiasm.studies.prune.browse import browsed
 from chiasm.studies.prune.findings import prune_findings
-from chiasm.studies.prune.headline import prune_headline
+from chiasm.studies.prune.headline import prune_advice, prune_headline
 from chiasm.studies.prune.overview import overview
 from chiasm.studies.prune.questions import CHARTS, DIFFERENCES, QUESTIONS, UNTESTED
 from chiasm.studies.prune.scores import KEYS, mask_rows
@@ -24,7 +24,7 @@ from chiasm.studies.prune.tables import DENSE, MASKS, MASKS_CONTROLS
 
 _OVERVIEW = (
     "What does each level cost, and what does it save? Wanda on all types; in brackets 95 % intervals over all levels "
-    "at once. Masks are zeros in dense matrices: neither the file nor the time of a call grows less by them, unless "
+    "at once. Masks are zeros in dense matrices: neither the file nor the time of a call shrinks, unless "
     "zeros are stored as such or a kernel leaves them out (2:4 on a GPU with sparse tensor cores)."
 )
 
@@ -52,6 +52,9 @@ class PruneReporter(Reporter[PruneSpec]):
     def overview(self) -> dict[str, pl.DataFrame]:
         found = overview(self.claimed)
         return {_OVERVIEW: found} if found.height else {}
+
+    def advice(self) -> list[str]:
+        return prune_advice(self.claimed)
 
     def findings(self) -> list[Finding]:
         calibrated = set(self._pruned["calibration"])

@@ -34,7 +34,7 @@ def skip_advice(claims: Sequence[Claim]) -> list[str]:
         decide = " ".join(_decide(claims, kept, allowed))
         rule = (
             f"Recommended would be a plan that is established both to lose at most {allowed} of right answers "
-            "(--max-loss) and to be read in less time; none is."
+            "(--max-loss) and to take less time until the first token; none is."
         )
         said = ["Leave the model as it is for now.", rule, *_candidates(claims, kept), decide]
     return [text for text in (*said, poor) if text]
@@ -135,12 +135,21 @@ def _decide(claims: Sequence[Claim], kept: Sequence[Claim], allowed: str) -> lis
         parts.append(
             f"To decide, ask for {ask}: to show that a plan which changes no answer loses at most {allowed} takes "
             f"{number(needed[0].effect, digits=0)} inputs, and {needed[0].inputs} judged here. Or allow more with "
-            "--max-loss."
+            f"--max-loss.{_no_time(claims, kept)}"
         )
     elif not held:
-        parts.append("To decide, ask for more examples, or allow more with --max-loss.")
+        parts.append(f"To decide, ask for more examples, or allow more with --max-loss.{_no_time(claims, kept)}")
     times = [one for one in of_kind(claims, "time") if one.about in {plan.about for plan in held}]
     # Narrower intervals would only confirm a time that lies above 0 as a whole.
     if held and (not times or any(one.verdict == "not established" and not (one.low or 0.0) > 0 for one in times)):
         parts.append("More --repeats, on a quieter machine, narrow the intervals of times that are not established.")
     return parts
+
+
+def _no_time(claims: Sequence[Claim], kept: Sequence[Claim]) -> str:
+    """That more examples decide nothing where no plan saves time; begins with a space."""
+    names = {one.about for one in kept}
+    times = [one for one in of_kind(claims, "time") if one.about in names]
+    if not times or any(_shorter(one) for one in times):
+        return ""
+    return " That decides about the loss alone: no plan is established to save time here, whatever the examples."

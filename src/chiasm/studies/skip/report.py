@@ -88,7 +88,7 @@ class SkipReporter(Reporter[SkipSpec]):
         n = self._contributions["example_id"].n_unique()
         caption = (
             f"Divergence of the answer when one part of one layer is left out for {self.spec.skipped_span} tokens "
-            f"(n = {n})."
+            f"(n = {n}). What is below the scale, 0 too, stands at its lower end."
         )
         if self._controls is not None:
             caption += " Dashed: a model of the same shape with random weights."

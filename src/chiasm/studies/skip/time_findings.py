@@ -8,7 +8,7 @@ from chiasm.results.findings import Finding
 from chiasm.results.wording import alone, bounds, claimed, named, number, percent, sentence
 from chiasm.studies.skip.decision import BATCH, EQUAL_CALLS, ONE_PROMPT, saves_time
 
-TOO_NOISY, NOT_ESTABLISHED = "too noisy", "not established"
+TOO_NOISY, NOT_ESTABLISHED, AS_LONG = "too noisy", "not established", "takes practically as long"
 _WHOLE: dict[str, Any] = {"significant": None, "digits": 0}
 
 
@@ -51,9 +51,9 @@ def time_words(claims: Sequence[Claim], plan: str) -> str:
                 noisy.append(f"{name} ({shown})")
                 continue
             if said == NOT_ESTABLISHED:
-                text = f"whether {name} is read faster is not established: {change}"
+                text = f"whether {name} is faster is not established: {change}"
             else:
-                text = f"{name} {said}: {change}"
+                text = f"{name} {_predicate(said)}: {change}"
             beyond = next((other for other in of_kind(claims, "time-beyond", plan) if other.where == place), None)
             more = "" if beyond is None else f"; beyond that it is {alone(beyond, **_WHOLE)}"
             parts.append(f"{text[0].upper()}{text[1:]}. Two equal calls differ by {shown}{more}.")
@@ -66,7 +66,7 @@ def time_words(claims: Sequence[Claim], plan: str) -> str:
 
 
 def time_in_short(claims: Sequence[Claim], plan: str) -> str:
-    """Whether a plan is read faster or slower, alone and in a batch, in one sentence; empty where none was timed."""
+    """Whether a plan is faster or slower, alone and in a batch, in one sentence; empty where none was timed."""
     parts = []
     for place, name in ((ONE_PROMPT, "one prompt alone"), (BATCH, "a batch of prompts")):
         for one in of_kind(claims, "time", plan):
@@ -76,19 +76,23 @@ def time_in_short(claims: Sequence[Claim], plan: str) -> str:
             within = bounds(one.low, one.high, digits=0, signed=True, missing="no interval")
             said = time_verdict(one)
             if said == NOT_ESTABLISHED:
-                said = "is not established to be read faster or slower"
-            parts.append(f"{name} {'is ' * (said == TOO_NOISY)}{said} ({change}, 95 % interval {within})")
+                said = "not established to be faster or slower"
+            parts.append(f"{name} {_predicate(said)} ({change}, 95 % interval {within})")
     return sentence(*parts)
+
+
+def _predicate(verdict: str) -> str:
+    return verdict if verdict == AS_LONG else f"is {verdict}"
 
 
 def time_verdict(one: Claim) -> str:
     """What a plan's time allows to say, in words that also stand in a table."""
     if one.established:
-        return "is read faster" if one.effect < 0 else "is read slower"
+        return "faster" if one.effect < 0 else "slower"
     if one.verdict == "practically none":
-        return "takes practically as long"
+        return AS_LONG
     if one.low is not None and one.low > 0:
-        return "is rather read slower"
+        return "slower by no more than equal calls differ"
     return TOO_NOISY if too_noisy(one) else NOT_ESTABLISHED
 
 
