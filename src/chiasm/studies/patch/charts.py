@@ -76,8 +76,11 @@ def controls_chart(effects: pl.DataFrame, controls: pl.DataFrame, size: Size, *,
                 if beside is not None and name in CONTROL_LABELS:
                     lines.append(Line(span, beside, span_style(span), CONTROL_LABELS[name], panel))
     title = "Does each share exceed what its controls bring?"
-    said = f"{_CLAIMED if claims else _BAND}; {_counted(lines)}"
-    return line_chart(lines, _axes(lines), size, title=title, subtitle=said, legend="states of", columns=2)
+    axes = _axes(lines)
+    most = max((float(np.nanmax(line.curve.high, initial=0.0)) for line in lines), default=0.0)
+    cut = "; bands beyond the axis are cut at it" if axes.limits and most > axes.limits[1] else ""
+    said = f"{_CLAIMED if claims else _BAND}{cut}; {_counted(lines)}"
+    return line_chart(lines, axes, size, title=title, subtitle=said, legend="states of", columns=2)
 
 
 def types_chart(effects: pl.DataFrame, size: Size) -> Chart:
