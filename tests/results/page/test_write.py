@@ -7,6 +7,7 @@ import pytest
 from bench.page import made_up
 
 from chiasm.results.charts.page import policy
+from chiasm.results.page.reproduce import provenance
 from chiasm.results.page.write import _minus, _unbroken, write_report
 from chiasm.studies.flow import STUDY
 from chiasm.studies.flow.spec import FlowSpec
@@ -71,6 +72,14 @@ def test_a_run_without_any_row_is_reported_all_the_same(tmp_path, failures, said
     assert said in text
     assert "This run is not finished" in text
     assert opened.reporter.summary()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [({"hash": "h"}, "data hash"), ([{"hash": "h"}, {"hash": "i"}], "data 2 hash")]
+)
+def test_a_run_on_several_data_sets_names_each_of_them(tmp_path, data, name):
+    with STUDY.open(FlowSpec(model="made-up", data="scenes"), {"data": data}, tmp_path / "run") as run:
+        assert name in dict(provenance(run))
 
 
 def test_the_words_that_the_page_uses_are_explained(page):

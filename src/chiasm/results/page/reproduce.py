@@ -84,7 +84,10 @@ def provenance(run: RunDirectory) -> list[tuple[str, str]]:
         rows += [(f"model {key}", value) for key, value in manifest["model"].items()]
     loaded = {key: value for key, value in manifest.get("loaded", {}).items() if value not in ("", 0)}
     rows += [(f"loaded {key.replace('_', ' ')}", value) for key, value in loaded.items()]
-    rows += [(f"data {key}", value) for key, value in manifest.get("data", {}).items() if not isinstance(value, dict)]
+    data = manifest.get("data", {})
+    for number, one in enumerate(several := data if isinstance(data, list) else [data], start=1):
+        which = f"data {number}" if len(several) > 1 else "data"
+        rows += [(f"{which} {key}", value) for key, value in one.items() if not isinstance(value, dict)]
     rows += [
         (key, manifest[key])
         for key in ("seed", "dtype", "precision", "device", "platform")
