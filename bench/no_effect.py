@@ -51,6 +51,7 @@ def studies() -> Iterator[tuple[str, str, Family, Drawing]]:
         Family("project", "skill", "scenes as often right as before", project),
         Family("look", "share", "attention by what is visible", _look),
         Family("look", "object", "attention within the image by what is visible", _look),
+        Family("look", "head", "heads of four queries that look as their layers do", _look_heads),
     )
     for family in families:
         for images, each in _IMAGES:
@@ -134,6 +135,28 @@ def _look(images: int, each: int, rng: np.random.Generator) -> Tables:
     own = _shares(rng, images, each)
     control = _shares(rng, images, each).with_columns(control=pl.lit(RANDOM_WEIGHTS))
     return {"shares": own, "shares_controls": control, "examples": examples}
+
+
+def _look_heads(images: int, each: int, rng: np.random.Generator) -> Tables:
+    """Every head looks at an image as much as the others of its layer; what an image is given is skewed."""
+    examples, heads, queries = _examples(images, each), 8, ("question", "suffix", "last", "question.objects")
+    tables = _look(images, each, rng)
+    rows = []
+    for query in queries:
+        gains = 0.05 * (1 - rng.exponential(1, (images, LAYERS, heads)))
+        weight = 0.4 + np.repeat(gains, each, axis=0) + 0.02 * rng.normal(size=(images * each, LAYERS, heads))
+        place = np.stack(np.meshgrid(*map(np.arange, weight.shape), indexing="ij")).reshape(3, -1)
+        rows.append(
+            pl.DataFrame(
+                {
+                    "example_id": examples["example_id"].gather(place[0]),
+                    "layer": place[1],
+                    "head": place[2].astype(str),
+                    "weight": weight.ravel(),
+                }
+            ).with_columns(query=pl.lit(query), span=pl.lit("image"), index=pl.lit(0), sink=pl.lit(False))
+        )
+    return tables | {"attention": pl.concat(rows)}
 
 
 def _shares(rng: np.random.Generator, images: int, each: int) -> pl.DataFrame:

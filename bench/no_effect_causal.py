@@ -14,6 +14,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from bench.no_effect_models import no_score
+from bench.no_effect_words import as_untrained, lost_alike, made_words
 from bench.null_data import DRAWS, Draw, Tables, made, resampled
 from bench.null_populations import (
     SPANS,
@@ -92,6 +93,12 @@ def made_up() -> Iterator[Asked]:
     yield Asked("flow", "as often right as with random routes, and with none", _no_better, right)
     yield Asked("flow", "as often right as with all routes", _no_worse, {"sufficient-lost": _ANY})
     yield Asked("patch", "gaps as in models with random weights", _gaps, {"gap": _ANY})
+    for name in ("exponential", "heavy-tailed, t with 3 degrees"):
+        words = {"word": _ANY, "word-contrast": _ANY}
+        yield Asked("flow", f"words that lose nothing, {name}", partial(made_words, DRAWS[name]), words)
+    alike = {"word-contrast": _ANY}
+    yield Asked("flow", "words that all lose as much", partial(lost_alike, DRAWS["exponential"]), alike)
+    yield Asked("flow", "words that lose as in random weights", as_untrained, {"word": _ANY})
     yield Asked("align", "spans as far apart as in models with random weights", _gap_beside, {"gap": _ANY})
 
 

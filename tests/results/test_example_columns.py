@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chiasm.results.example_columns import BesideControl, claims_of_columns, columns_of
+from chiasm.core.beside_control import BesideControl
+from chiasm.results.example_columns import claims_of_columns, columns_of
 
 N = 20
 

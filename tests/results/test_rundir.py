@@ -163,6 +163,27 @@ def test_how_a_run_ended(tmp_path, quick):
     assert status() == "failed"
 
 
+def test_a_run_that_failed_before_anything_was_finished_is_no_obstacle(tmp_path, quick):
+    """As where an option does not fit the model: the mended command is another run."""
+
+    def fail(spec, **shard):
+        with open_directory(tmp_path, spec) as run:
+            if shard:
+                run.write_shard(0, shard)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail(Spec(window=7))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ZeroDivisionError):
+        fail(Spec(window=5), eval=rows(0))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(ChiasmError, match=r"another run \(window is 5 there, 9 here\)"):
+        open_directory(tmp_path, Spec())
+    with open_directory(tmp_path, Spec(window=5), resume=True) as run:
+        assert run.done() == {0}
+
+
 def test_a_run_in_which_nothing_is_left_fails(tmp_path, quick):
     failures = [(f"{i}", "no image") for i in range(5)] + [("6", "too long")]
     with open_directory(tmp_path, Spec()) as run:

@@ -13,7 +13,7 @@ def column_claim(
     quantity: str,
     unit: str,
     smallest: float,
-    inputs: int,
+    inputs: int | None,
     where: str = "all",
     controlled: bool | None = None,
     control: str | None = None,
@@ -21,8 +21,8 @@ def column_claim(
 ) -> Claim:
     """The claim of column `k` of `bands`, judged.
 
-    `smallest`: the smallest effect worth naming, in the unit of the values; `inputs`: different ones behind the column;
-    `controlled`: whether it goes beyond its control (None: there is none).
+    `smallest`: the smallest effect worth naming, in the unit of the values; `inputs`: different ones behind the column,
+    None where it rests on something else; `controlled`: whether it goes beyond its control (None: there is none).
     """
     effect, low, high, p = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
     return Claim(

@@ -83,7 +83,7 @@ def _acquired(root: Path, new: dict[str, Any], resume: bool, fresh: bool, worker
     if former is None:
         _refuse_foreign(root)
         acquired = new
-    elif fresh or former["status"] == "discarded":
+    elif fresh or former["status"] == "discarded" or (_is_empty(root, former) and not worker.others()):
         _refuse_in_use(root, worker)
         _discard(root, former)
         acquired = new
@@ -102,6 +102,18 @@ def _acquired(root: Path, new: dict[str, Any], resume: bool, fresh: bool, worker
             (root / "shards").mkdir(exist_ok=True)
             (root / "tables").mkdir(exist_ok=True)
     return acquired
+
+
+def _is_empty(root: Path, former: Mapping[str, Any]) -> bool:
+    """Whether a run ended by an error before anything of it was finished, as where an option does not fit the model.
+
+    The mended command need not ask for another directory then: there is nothing to lose.
+    """
+    shards = root / "shards"
+    kept = shards.iterdir() if shards.is_dir() else ()
+    return (
+        former["status"] == "failed" and not former.get("tables") and all(one.name.startswith(PARTIAL) for one in kept)
+    )
 
 
 def _manifest(study: str, spec: Options, facts: Mapping[str, Any]) -> dict[str, Any]:

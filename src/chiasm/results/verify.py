@@ -139,5 +139,10 @@ def _shards(root: Path, manifest: dict[str, Any]) -> Iterator[str]:
                     yield from (f"{where}/{one}" for one in verify(nested.parent).problems)
                 except ChiasmError as error:
                     yield f"{where}: {error.found}"
+            for part in sorted(one for one in path.glob("*/*") if is_shard(one.name)):
+                try:
+                    shards.check(part)
+                except ChiasmError as error:
+                    yield f"{part.relative_to(root).as_posix()}: {error.found}"
         elif not is_whole_sums(path):
             yield f"{name} was altered, or is no part of a run"

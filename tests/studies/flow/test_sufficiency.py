@@ -1,9 +1,14 @@
 """Routes kept open alone, and the search of the fewest that suffice."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
-from tests.studies.flow import flow_runs
+from tests.studies.flow import flow_runs, killed_search
 
 from chiasm.core.claims import of_kind
 from chiasm.core.errors import ChiasmError
@@ -12,12 +17,15 @@ from chiasm.interventions import Variant
 from chiasm.interventions.routes import Route, all_but
 from chiasm.models.executors.jobs import Job
 from chiasm.models.executors.reference import ReferenceExecutor
+from chiasm.results import waiting
 from chiasm.results.claims import read_claims
+from chiasm.results.verify import verify
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency_claims import merged, sufficiency_claims
 from chiasm.studies.flow.sufficiency_findings import sufficiency_findings
-from chiasm.studies.flow.sufficient_search import close_greedily, halves
+from chiasm.studies.flow.sufficient_search import RouteSearch, close_greedily, halves
 
+ROOT = Path(__file__).parents[3]
 CUT, KEPT = "image->question", ("image->question", "question->last")
 
 
@@ -121,6 +129,64 @@ def test_a_resumed_run_and_the_reference_give_the_same(run, view, tmp_path):
         assert (both["logprob_kept"] - both["logprob_kept_other"]).abs().max() <= 1e-9
     again = flow_runs.run(view, flow_runs.examples(6), tmp_path, resume=True, **options)
     assert again.table("sufficient_routes").equals(other.table("sufficient_routes"))
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """The examples of every walk of the search."""
+    found, walk = [], RouteSearch._walked
+
+    def walked(search, batch):
+        found.append([example.id for example, *_ in batch])
+        return walk(search, batch)
+
+    monkeypatch.setattr(RouteSearch, "_walked", walked)
+    return found
+
+
+def test_a_killed_search_goes_on_where_it_was(view, walks, tmp_path):
+    chosen, out = flow_runs.examples(6), tmp_path / "run"
+    whole = flow_runs.run(view, chosen, **killed_search.OPTIONS)
+    all_of_it, done = list(walks), 5
+    walks.clear()
+    command = [sys.executable, "-m", "tests.studies.flow.killed_search", str(out), str(done)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert not verify(out).problems
+    again = flow_runs.run(view, chosen, out, resume=True, **killed_search.OPTIONS)
+    assert len(all_of_it) > done + 5
+    assert walks == all_of_it[done:], "what was walked is not walked again"
+    for name in ("sufficiency", "sufficient_routes"):
+        assert again.table(name).equals(whole.table(name))
+    assert not (out / "shards").exists()
+
+
+def test_what_is_damaged_of_a_search_is_walked_again(view, walks, tmp_path, monkeypatch):
+    chosen, out = flow_runs.examples(6), tmp_path / "run"
+    whole = flow_runs.run(view, chosen, **killed_search.OPTIONS)
+    all_of_it = list(walks)
+    walks.clear()
+    monkeypatch.setattr(waiting, "SECONDS", 0.0)
+    walk = RouteSearch._walked
+
+    def stopped(search, batch):
+        if len(walks) == 4:
+            raise KeyboardInterrupt
+        return walk(search, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RouteSearch, "_walked", stopped)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            flow_runs.run(view, chosen, out, **killed_search.OPTIONS)
+    assert any("--resume" in note and "4 parts of the search" in note for note in interrupted.value.__notes__)
+    walks.clear()
+    first = min((out / "shards" / "models" / "search").glob("*/walked.parquet"))
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 1
+    first.write_bytes(content)
+    assert any("walked.parquet was altered" in problem for problem in verify(out).problems)
+    again = flow_runs.run(view, chosen, out, resume=True, **killed_search.OPTIONS)
+    assert len(walks) == len(all_of_it) - 3
+    assert again.table("sufficient_routes").equals(whole.table("sufficient_routes"))
 
 
 def frames(count, right, random, closed, *, judging=True):

@@ -76,6 +76,29 @@ def test_what_a_control_does_as_well_is_not_established(control):
     assert any(one.control == control for one in of_kind(claims, "word-beyond"))
 
 
+def test_the_bound_of_one_more_random_model_holds_for_all_cuts_at_once():
+    """A group of words may be named under any cut: each is an occasion to go beyond models with random weights."""
+
+    def judged(cuts):
+        beside = [
+            table(40, {(1, "colours"): -0.2 * (k + 1)}, cut=cut, seed=k, control=RANDOM_WEIGHTS, sample=k).filter(
+                pl.col("example_id").str.slice(1).cast(pl.Int64) % 5 == k
+            )
+            for cut in cuts
+            for k in range(5)
+        ]
+        own = pl.concat([table(40, {(1, "colours"): -1.75}, cut=cut) for cut in cuts])
+        claims = word_claims({"answer_words": own, "answer_words_controls": pl.concat(beside)}, LEAST, 0)
+        reach = next(one for one in of_kind(claims, "word-reach") if cut_of(one.about) == CUT)
+        return reach.effect, ("colours", "1") in found_of(claims)
+
+    alone, found = judged([CUT])
+    together, found_together = judged([CUT, "question->last+answer", "answer->answer"])
+    assert alone < 1.75 < together
+    assert found
+    assert not found_together
+
+
 def test_without_a_control_it_is_called_uncontrolled():
     claims = word_claims({"answer_words": table(30, {(1, "colours"): -1.0})}, LEAST, 0)
     assert {one.verdict for one in of_kind(claims, "word") if one.where == "1"} >= {"uncontrolled"}

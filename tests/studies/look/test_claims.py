@@ -143,6 +143,21 @@ def test_heads_are_judged_on_inputs_that_did_not_choose_them():
     assert of(claimed(own, attention=attention(12, 0.4)), "head") == []
 
 
+def test_heads_of_all_queries_are_judged_together():
+    """Any of them may be the one that is named; held to 5 % for each query, the intervals would be those of one."""
+    own, looked = shares(0 * PLANTED), attention(40, 0.1)
+    others = ("question", "between", "suffix", "prefix", "question.objects", "question.options")
+    more = [attention(40, 0.0, seed).with_columns(query=pl.lit(query)) for seed, query in enumerate(others, 1)]
+    alone = of(claimed(own, attention=looked), "head")
+    together = of(claimed(own, attention=pl.concat([looked, *more])), "head")
+    same = [one for one in together if one.about.startswith("last to image, ")]
+    assert [(one.about, one.effect, one.n) for one in alone] == [(one.about, one.effect, one.n) for one in same]
+    for one, beside_others in zip(alone, same, strict=True):
+        assert beside_others.high - beside_others.low > 1.1 * (one.high - one.low)
+        assert beside_others.p >= one.p
+    assert len(together) == 5 * (1 + len(others))
+
+
 def lens(n, share, seed=0):
     rng = np.random.default_rng(seed)
     rows = [

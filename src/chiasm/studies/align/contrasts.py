@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from chiasm.core.claims import Claim, judged, known
+from chiasm.core.claims import Claim
+from chiasm.core.column_claims import column_claim
 from chiasm.core.statistics.bands import Bands, mean_bands, over_models
 from chiasm.results.schemas import RANDOM_WEIGHTS
 
@@ -135,7 +136,7 @@ class Judge:
             if name not in without
         ]
         claims = [
-            self._claim(kind, quantity, unit, smallest, c, bands.columns([k]), [of[c] for of in beside if c in of])
+            self._claim(kind, quantity, unit, smallest, c, bands, k, [of[c] for of in beside if c in of])
             for k, c in enumerate(chosen)
         ]
         return claims + [of[c] for c in chosen for of in beside if c in of]
@@ -174,9 +175,9 @@ class Judge:
             each[: len(values), k] = values
         bands = over_models(bands, each, smallest=smallest)
         return [
-            (c, _claim(
-                kind, c.about, c.where, quantity, unit, bands.columns([k]), smallest,
-                self.inputs(True), control=name, control_effect=value, controlled=True,
+            (c, column_claim(
+                bands, k, kind=kind, about=c.about, where=c.where, quantity=quantity, unit=unit, smallest=smallest,
+                inputs=self.inputs(True), control=name, control_effect=value, controlled=True,
             ))
             for k, (c, name, value, *_) in enumerate(found)
         ]  # fmt: skip
@@ -189,10 +190,11 @@ class Judge:
         return [first, *(one for parts in self.further.get(name, ()) if (one := parts.sum(terms)) is not None)]
 
     def _claim(
-        self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands, beside: Sequence[Claim],
+        self, kind: str, quantity: str, unit: str, smallest: float, c: Contrast, bands: Bands, k: int,
+        beside: Sequence[Claim],
     ) -> Claim:  # fmt: skip
         """`beside`: the differences from each null, with whose verdicts this one must agree."""
-        effect = float(bands.mean[0])
+        effect = float(bands.mean[k])
         control, control_effect = c.control, None
         controlled = True if c.control is not None and c.suffices else None
         if c.control is not None:
@@ -203,9 +205,9 @@ class Judge:
             worst = min(beside, key=lambda one: (passes(effect, one), one.effect * np.sign(effect)))
             control, control_effect = worst.control, worst.control_effect
             controlled = all(passes(effect, one) for one in beside)
-        return _claim(
-            kind, c.about, c.where, quantity, unit, bands, smallest, self.inputs(False),
-            control=control, control_effect=control_effect, controlled=controlled,
+        return column_claim(
+            bands, k, kind=kind, about=c.about, where=c.where, quantity=quantity, unit=unit, smallest=smallest,
+            inputs=self.inputs(False), control=control, control_effect=control_effect, controlled=controlled,
         )  # fmt: skip
 
 
@@ -257,39 +259,6 @@ def bands_of(quantities: Sequence[Measured], *, smallest_error: float, seed: int
     spread = len(parts) * (changes - changes.mean(axis=0)) if parts else np.zeros((1, len(values)))
     bands = mean_bands(values + spread, smallest_error=smallest_error, seed=seed)
     return replace(bands, mean=values, n=np.array([one.n for one in quantities]))
-
-
-def _claim(
-    kind: str,
-    about: str,
-    where: str,
-    quantity: str,
-    unit: str,
-    bands: Bands,
-    smallest: float,
-    inputs: int | None,
-    *,
-    control: str | None,
-    control_effect: float | None,
-    controlled: bool | None,
-) -> Claim:
-    effect, low, high, p = (float(x[0]) for x in (bands.mean, bands.low, bands.high, bands.p))
-    return Claim(
-        kind=kind,
-        about=about,
-        where=where,
-        quantity=quantity,
-        unit=unit,
-        effect=effect,
-        low=known(low),
-        high=known(high),
-        p=known(p),
-        control=control,
-        control_effect=control_effect,
-        n=int(bands.n[0]),
-        inputs=inputs,
-        verdict=judged(effect, low, high, smallest=smallest, p=known(p), controlled=controlled, inputs=inputs),
-    )
 
 
 def by_depth(claims: Sequence[Claim]) -> Iterator[tuple[str, list[Claim]]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chiasm.core.claims import Claim, known
+from chiasm.core.claims import Claim
 from chiasm.core.column_claims import column_claim
 from chiasm.core.statistics.bands import Bands
 from chiasm.studies.flow.control_effects import ControlEffects, NullEffect
@@ -33,7 +33,7 @@ def judged_beside(
     for k, ((about, *_), where) in enumerate(zip(data.columns, data.places(), strict=True)):
         effect = float(bands.mean[k])
         nulls = tuple(one.at(k, effect) for one in beside if one.counts(k, int(bands.n[k])))
-        nearest = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.effect), default=None)
+        nearest = max(nulls, key=lambda one: (not one.beyond, np.sign(effect) * one.mean), default=None)
         claim = column_claim(
             bands,
             k,
@@ -46,7 +46,7 @@ def judged_beside(
             inputs=len(set(np.array(data.inputs)[data.present[:, k]])),
             controlled=None if nearest is None else all(one.beyond for one in nulls),
             control=None if nearest is None else nearest.name,
-            control_effect=None if nearest is None else nearest.effect,
+            control_effect=None if nearest is None else nearest.mean,
         )
         found.append(Judged(claim, nulls, nearest))
     return found
@@ -54,20 +54,7 @@ def judged_beside(
 
 def difference_claim(effect: Claim, control: NullEffect, kind: str) -> Claim:
     """The difference of an effect to a control: a condition of the effect, which is what is established or not."""
-    return replace(
-        effect,
-        kind=kind,
-        quantity=f"{effect.quantity}, less that of the control",
-        effect=control.difference,
-        low=known(control.low),
-        high=known(control.high),
-        p=known(control.p),
-        control=control.name,
-        control_effect=control.effect,
-        n=control.n,
-        inputs=control.inputs,
-        verdict="established" if effect.established else "not established",
-    )
+    return control.claim(effect, kind, f"{effect.quantity}, less that of the control")
 
 
 def beyond_claims(effect: Claim, control: NullEffect, *, of: str = "", within: str = "at any layer") -> list[Claim]:

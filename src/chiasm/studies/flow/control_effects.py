@@ -1,13 +1,14 @@
 """What a control shows beside every effect of a sweep, and whether the effect goes beyond it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from chiasm.core.beside_control import BesideControl
 from chiasm.core.statistics.bands import ALPHA, RESAMPLES, Bands, mean_bands
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.studies.flow.sweep import Sweep, sweep
@@ -25,24 +26,13 @@ class Tests(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class NullEffect:
-    """What one control says about one effect: its own, and the paired difference to it on `n` examples of `inputs`.
-
-    `reach`: how far one more model with random weights may go, by `models` of them; None for other controls.
-    `beyond`: whether the effect goes beyond all of it.
+class NullEffect(BesideControl):
+    """What one control says about one effect. `reach`: how far one more model with random weights may go, by `models`
+    of them; None for other controls.
     """
 
-    name: str
-    effect: float
-    difference: float
-    low: float
-    high: float
-    p: float
-    n: int
-    beyond: bool
-    reach: float | None
-    models: int
-    inputs: int
+    reach: float | None = None
+    models: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +58,15 @@ class ControlEffects:
 
     def at(self, k: int, effect: float) -> NullEffect:
         assert self.difference is not None
-        j = self.order[k]
-        of = self.difference
-        difference, low, high, p = (float(x[j]) for x in (of.mean, of.low, of.high, of.p))
+        j, of = self.order[k], self.difference
+        difference, p = float(of.mean[j]), float(of.p[j])
         reach = None if self.reach is None else float(self.reach[k])
         mean = float(self.mean[k])
         # A control that shows as much or more speaks for no difference in the effect's direction, however sure it is.
         further = np.sign(difference) == np.sign(effect) and abs(effect) > (abs(mean) if reach is None else reach)
         beyond = bool(further) and not np.isnan(p) and p <= ALPHA
-        n, inputs = int(of.n[j]), self.inputs[k]
-        return NullEffect(self.name, mean, difference, low, high, p, n, beyond, reach, self.models, inputs)
+        found = NullEffect.of(self.name, mean, of, j, self.inputs[k], beyond)
+        return replace(found, reach=reach, models=self.models)
 
 
 def control_effects(

@@ -12,24 +12,32 @@ from functools import partial
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
+from chiasm.core.interruption import require_uninterrupted
+from chiasm.core.schema import TableSchema
 from chiasm.interventions import BlockedAttention, Variant, Window
 from chiasm.interventions.routes import Route, all_but, pairs_of
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.models.executors.jobs import Executor, Job, Readout
 from chiasm.models.view import ModelView
+from chiasm.results.kept_parts import KeptParts
 from chiasm.results.rundir import RunDirectory
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.sufficiency import require_closable
 from chiasm.studies.flow.sufficiency_rows import is_right, sufficiency_row
-from chiasm.studies.flow.tables import CHOOSING, JUDGING, OPEN, RANDOM, SEARCH
+from chiasm.studies.flow.tables import CHOOSING, JUDGING, OPEN, RANDOM, SEARCH, SUFFICIENCY
 
 _log = logging.getLogger("chiasm")
 _ASKED: Final = "search the routes that suffice"
+
+_MEASURED: Final = ("example_id", "target_token_id", "logprob_clean", "logprob_kept", "right_clean", "right_kept")
+_WALKED: Final = TableSchema("walked", tuple(SUFFICIENCY.column(name) for name in _MEASURED))
+"""What the walks of a batch gave, a row for each example and set of routes: an interrupted search goes on from it."""
 
 Sets = Sequence[frozenset[int]]
 """Sets of open routes, by number."""
@@ -53,6 +61,20 @@ class _Outcome(NamedTuple):
     right_clean: bool
     kept: Float[np.ndarray, " k"]
     right: Bool[np.ndarray, " k"]
+
+    def rows(self) -> pl.DataFrame:
+        """Itself as rows of what is kept of a walk."""
+        each = {"logprob_kept": self.kept, "right_kept": self.right}
+        same = {"example_id": self.example.id, "target_token_id": self.target}
+        same |= {"logprob_clean": self.clean, "right_clean": self.right_clean}
+        return pl.DataFrame(each).with_columns(**{name: pl.lit(value) for name, value in same.items()})
+
+    @classmethod
+    def of(cls, example: Example, rows: pl.DataFrame) -> "_Outcome":
+        """What `rows` gave."""
+        first = rows.row(0, named=True)
+        measured = first["target_token_id"], first["logprob_clean"], first["right_clean"]
+        return cls(example, *measured, rows["logprob_kept"].to_numpy(), rows["right_kept"].to_numpy())
 
 
 Losses = Callable[[Sets], Float[np.ndarray, " k"]]
@@ -84,7 +106,10 @@ def close_greedily(count: int, losses: Losses, most: float) -> list[Closing]:
 
 @final
 class RouteSearch:
-    """The search on `examples`, which are followed. `encode` and `forms` as the run itself reads them."""
+    """The search on `examples`, which are followed. `encode` and `forms` as the run itself reads them.
+
+    `walked`: what walks have given already, and where they are kept.
+    """
 
     def __init__(
         self,
@@ -95,6 +120,7 @@ class RouteSearch:
         executor: Executor,
         encode: Callable[[Example], Encoded],
         forms: Callable[[Example], dict[str, int]],
+        walked: KeptParts,
     ) -> None:
         require_closable(_ASKED, view.kinds)
         if len(set(inputs)) < 2:
@@ -103,7 +129,7 @@ class RouteSearch:
         if spec.bands > view.n_layers:
             raise ChiasmError(f"--bands {spec.bands}", f"the model has {view.n_layers} layers", "Give fewer")
         self.spec, self.view, self.examples, self.executor = spec, view, list(examples), executor
-        self._encode, self._forms = encode, forms
+        self._encode, self._forms, self._kept = encode, forms, walked
         self.halves = halves(inputs, spec.seed)
         self.routes = self._universe()
 
@@ -162,16 +188,23 @@ class RouteSearch:
         return np.mean([np.maximum(0.0, one.clean - one.kept) for one in found], axis=0)
 
     def _evaluated(self, examples: Sequence[Example], sets_of: Callable[[Example], Sets]) -> list[_Outcome]:
-        """What is left of each example with each of its sets open: one walk per example."""
-        found, waiting = [], []
-        for example, encoded in self._encoded(examples):
-            waiting.append((example, encoded, sets_of(example)))
-            if len(waiting) == self.spec.batch:
-                found += self._walked(waiting)
-                waiting = []
-        return found + (self._walked(waiting) if waiting else [])
+        """What is left of each example with each of its sets open: one walk per example, unless it is kept."""
+        found: list[_Outcome] = []
+        known = {example.id: example for example in examples}
+        for start in range(0, len(examples), self.spec.batch):
+            batch = {example.id: sets_of(example) for example in examples[start : start + self.spec.batch]}
+            what = [[name, [sorted(opened) for opened in sets]] for name, sets in batch.items()]
+            if (rows := self._kept.get(what)) is not None:
+                found += [_Outcome.of(known[part["example_id"][0]], part) for part in _by_example(rows)]
+                continue
+            ready = [(one, encoded, batch[one.id]) for one, encoded in self._encoded([known[name] for name in batch])]
+            if walked := self._walked(ready) if ready else []:
+                self._kept.keep(what, pl.concat(one.rows() for one in walked))
+            found += walked
+        return found
 
     def _walked(self, batch: Sequence[tuple[Example, Encoded, Sets]]) -> list[_Outcome]:
+        require_uninterrupted()
         jobs, places = [], []
         for _, encoded, sets in batch:
             job, at = self._job(encoded, sets)
@@ -234,7 +267,13 @@ def searched_rows(
     names, inputs = followed["example_id"].to_list(), followed["input"].to_list()
     _log.info("Searching the routes that suffice, on %d examples.", len(names))
     known = {example.id: example for example in examples if example.id in wanted}
-    return RouteSearch(spec, view, [known[name] for name in names], inputs, executor, encode, forms).rows()
+    with KeptParts(directory, "search", _WALKED) as walked:
+        chosen = [known[name] for name in names]
+        return RouteSearch(spec, view, chosen, inputs, executor, encode, forms, walked).rows()
+
+
+def _by_example(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    return rows.partition_by("example_id", maintain_order=True)
 
 
 def _nested(order_of: Callable[[Example], list[int]], example: Example) -> Sets:

@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from chiasm.core.claims import MIN_INPUTS, Claim, Verdict, judged, known
+from chiasm.core.beside_control import BesideControl
+from chiasm.core.claims import MIN_INPUTS, Claim, known
+from chiasm.core.column_claims import column_claim
 from chiasm.core.statistics.bands import ALPHA, Bands, mean_bands
 from chiasm.core.statistics.relabelling import relabelled
 from chiasm.data.answer_words import GROUPS, NOT_THERE, THERE
@@ -44,7 +46,8 @@ def word_claims(tables: Mapping[str, pl.DataFrame], least: float, seed: int) -> 
     controls = words_by_group(tables, "answer_words_controls")
     data = sweep(of_groups(rows, enough))
     beside = None if controls is None else of_groups(controls, enough)
-    judging = Judging("word", QUANTITY_OF_WORDS, _FREE, _NULLS, cut_of, least, seed)
+    # A word may be named under any of these cuts, so the bound on one more random model holds for all of them.
+    judging = Judging("word", QUANTITY_OF_WORDS, _FREE, _NULLS, cut_of, least, seed, together=True)
     found = [*counts, *_untouched(rows, enough, least, seed), *judging.claims(data, beside)]
     if controls is not None:
         found += _scales(controls, enough, least, seed)
@@ -148,15 +151,15 @@ def _scales(controls: pl.DataFrame, groups: Sequence[str], least: float, seed: i
         bands = _bands(one, least, seed)
         about = f"another example's {name.removesuffix('-swap').replace('audio', 'sound')} with nothing cut"
         found += [
-            _of(
-                "word-scale",
-                f"{about}, {one.columns[k][0]}",
-                "all",
-                QUANTITY_OF_WORDS,
+            column_claim(
                 bands,
                 k,
-                _behind(one, k),
-                least,
+                kind="word-scale",
+                about=f"{about}, {one.columns[k][0]}",
+                quantity=QUANTITY_OF_WORDS,
+                unit="nat",
+                smallest=least,
+                inputs=_behind(one, k),
             )
             for k in range(len(one.columns))
         ]
@@ -194,35 +197,44 @@ def _contrasts(data: Sweep, controls: pl.DataFrame | None, least: float, seed: i
     found = []
     for q, (k, other) in enumerate(zip(*pairs, strict=True)):
         about, behind = f"{cut_of(data.columns[k][0])}, {_AGAINST}", min(_behind(data, k), _behind(data, other))
-        own = _of("word-contrast", about, data.where(k), quantity, whole.bands, q, behind, least, p=float(whole.p[q]))
-        nulls = {name: (of, of.places.index(q)) for name, of in beside.items() if q in of.places}
-        beyond = [bool(of.p[at] <= ALPHA and of.bands.mean[at] * own.effect > 0) for of, at in nulls.values()]
-        controlled = all(beyond) if beyond else None
-        verdict = judged(own.effect, own.low, own.high, smallest=least, p=own.p, controlled=controlled, inputs=behind)
-        mean = float(data.values[data.present[:, other], other].mean())
-        found.append(replace(own, control=THERE, control_effect=mean, verdict=verdict))
+        effect, mean = float(whole.bands.mean[q]), float(data.values[data.present[:, other], other].mean())
+        nulls = [
+            BesideControl.of(name, float(of.shown[at]), of.bands, at, behind, _beyond(of.bands, at, effect))
+            for name, of in beside.items()
+            if q in of.places
+            for at in (of.places.index(q),)
+        ]
+        own = column_claim(
+            whole.bands,
+            q,
+            kind="word-contrast",
+            about=about,
+            where=data.where(k),
+            quantity=quantity,
+            unit="nat",
+            smallest=least,
+            inputs=behind,
+            controlled=all(one.beyond for one in nulls) if nulls else None,
+            control=THERE,
+            control_effect=mean,
+        )
+        found.append(own)
         if own.low is None or own.high is None or own.low <= 0 <= own.high:
             continue
-        less, condition = f"{quantity}, less that of the control", _condition(verdict)
-        for name, (of, at) in nulls.items():
-            one = _of("word-contrast-beyond", about, own.where, less, of.bands, at, behind, least, p=float(of.p[at]))
-            shown = float(of.shown[at])
-            found.append(replace(one, control=name, control_effect=shown, verdict=condition))
+        found += [one.claim(own, "word-contrast-beyond", f"{quantity}, less that of the control") for one in nulls]
     return found
 
 
-def _condition(verdict: Verdict) -> Verdict:
-    """Of what has to hold for another claim to be established."""
-    return "established" if verdict == "established" else "not established"
+def _beyond(bands: Bands, at: int, effect: float) -> bool:
+    return bool(bands.p[at] <= ALPHA and bands.mean[at] * effect > 0)
 
 
 class _Contrast(NamedTuple):
-    """Differences with their intervals, and the larger of both p-values, for the pairs at `places`. `shown`: what a
-    control shows itself.
+    """Differences with their intervals, and as p the larger of both, for the pairs at `places`. `shown`: what a control
+    shows itself.
     """
 
     bands: Bands
-    p: Float[np.ndarray, " q"]
     places: tuple[int, ...]
     shown: Float[np.ndarray, " q"]
 
@@ -250,7 +262,7 @@ def _contrast(
     absent, with_object = [at[k] for k in pairs.absent], [at[k] for k in pairs.present]
     dealt = relabelled(means[:, absent], means[:, with_object], seen[:, absent], seen[:, with_object], seed=seed)
     places = tuple(range(len(pairs.absent)))
-    return _Contrast(bands, np.fmax(bands.p, dealt), places, np.zeros(len(places)))
+    return _Contrast(replace(bands, p=np.fmax(bands.p, dealt)), places, np.zeros(len(places)))
 
 
 def _by_input(
@@ -280,7 +292,7 @@ def _less(data: Sweep, controls: pl.DataFrame, name: str, pairs: _Pairs, least: 
     places = [q for q, (k, j) in enumerate(zip(*pairs, strict=True)) if enough[k] and enough[j]]
     nothing = np.zeros(0)
     if not places:
-        return _Contrast(Bands(*[nothing] * 4, n=np.zeros(0, dtype=np.int64), inputs=0), nothing, (), nothing)
+        return _Contrast(Bands(*[nothing] * 4, n=np.zeros(0, dtype=np.int64), inputs=0), (), nothing)
     kept = _Pairs([pairs.absent[q] for q in places], [pairs.present[q] for q in places])
     mean = np.where(present, values, 0.0).sum(axis=0) / np.maximum(n, 1)
     found = _contrast(data, data.values - values, present, kept, least, seed)
@@ -294,33 +306,3 @@ def _bands(one: Sweep, least: float, seed: int) -> Bands:
 
 def _behind(data: Sweep, k: int) -> int:
     return len(set(np.array(data.inputs)[data.present[:, k]]))
-
-
-def _of(
-    kind: str,
-    about: str,
-    where: str,
-    quantity: str,
-    bands: Bands,
-    k: int,
-    inputs: int,
-    least: float,
-    p: float | None = None,
-) -> Claim:
-    """Column `k` of `bands`, beside which no control stands yet."""
-    effect, low, high, of = (float(x[k]) for x in (bands.mean, bands.low, bands.high, bands.p))
-    p = of if p is None else p
-    return Claim(
-        kind=kind,
-        about=about,
-        where=where,
-        quantity=quantity,
-        unit="nat",
-        effect=effect,
-        low=known(low),
-        high=known(high),
-        p=known(p),
-        n=int(bands.n[k]),
-        inputs=inputs,
-        verdict=judged(effect, low, high, smallest=least, p=known(p), controlled=None, inputs=inputs),
-    )

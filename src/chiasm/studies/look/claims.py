@@ -147,26 +147,29 @@ def _heads(shares: pl.DataFrame, attention: pl.DataFrame, least: float, seed: in
     every = sums.with_columns(
         level=pl.col("weight").mean().over(keys), input=pl.col("example_id").replace_strict(inputs)
     ).with_columns(value=pl.col("weight") - pl.col("level"), half=pl.col("input").replace_strict(places))
-    found = []
+    chosen: list[tuple[str, int, str, pl.DataFrame]] = []
     for query, span in every.select("query", "span").unique(maintain_order=True).iter_rows():
         own = every.filter(query=query, span=span)
         means = own.filter(half=0).group_by("layer", "head").agg(pl.col("value").mean())
         judging = own.filter(half=1)
         if means.height > 1 and judging.height:
-            chosen = means.sort("value", "layer", "head").tail(min(_HEADS, means.height - 1)).reverse()
-            found += _confirmed(f"{query} to {span}", chosen.select("layer", "head").rows(), judging, least, seed)
-    return found
+            best = means.sort("value", "layer", "head").tail(min(_HEADS, means.height - 1)).reverse()
+            for layer, head in best.select("layer", "head").iter_rows():
+                chosen.append((f"{query} to {span}", layer, head, judging.filter(layer=layer, head=head)))
+    return _confirmed(chosen, least, seed)
 
 
-def _confirmed(
-    about: str, chosen: Sequence[tuple[int, str]], judging: pl.DataFrame, least: float, seed: int
-) -> list[Claim]:
-    parts = [judging.filter(layer=layer, head=head) for layer, head in chosen]
-    named = zip(parts, chosen, strict=True)
+def _confirmed(chosen: Sequence[tuple[str, int, str, pl.DataFrame]], least: float, seed: int) -> list[Claim]:
+    """Heads by what they look at, layer, number and rows of the half that did not choose them, all judged together: of
+    so many queries and spans any head may be the one that is named.
+    """
+    if not chosen:
+        return []
+    names = [f"{looks}, head {head}" for looks, _, head, _ in chosen]
     values = share_columns(
-        pl.concat([long_rows(part, pl.lit(f"{about}, head {head}"), pl.col("value")) for part, (_, head) in named])
+        pl.concat([long_rows(part, pl.lit(name), pl.col("value")) for name, (*_, part) in zip(names, chosen)])
     )
-    levels = {(f"{about}, head {head}", layer): part["level"].to_numpy() for part, (layer, head) in zip(parts, chosen)}
+    levels = {(name, layer): part["level"].to_numpy() for name, (_, layer, _, part) in zip(names, chosen)}
 
     def controlled(k: int) -> tuple[bool, str, float]:
         return True, "mean over the layer's heads", 100 * float(levels[values.columns[k]].mean())
@@ -174,4 +177,5 @@ def _confirmed(
     quantity = "share of attention, less the mean over the layer's heads, on inputs that did not choose it"
     told = {"kind": "head", "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
     found = claims_of_columns(values, values.bands(least, seed), **told)
-    return sorted(found, key=lambda one: -one.effect)
+    order = {looks: place for place, looks in enumerate(dict.fromkeys(looks for looks, *_ in chosen))}
+    return sorted(found, key=lambda one: (order[one.about.rpartition(", head ")[0]], -one.effect))

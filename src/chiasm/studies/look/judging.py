@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from chiasm.core.beside_control import BesideControl
 from chiasm.core.claims import Claim
 from chiasm.core.statistics.bands import ALPHA, Bands, over_shared_models
 from chiasm.results.example_columns import (
     ERROR_SHARE,
-    BesideControl,
     ExampleColumns,
     claims_of_columns,
     columns_of,

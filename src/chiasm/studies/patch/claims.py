@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from chiasm.core.beside_control import BesideControl
 from chiasm.core.claims import Claim, judged, known, of_kind
 from chiasm.core.statistics.bands import ALPHA, mean_bands
-from chiasm.results.example_columns import ERROR_SHARE, BesideControl, ExampleColumns, claims_of_columns
+from chiasm.results.example_columns import ERROR_SHARE, ExampleColumns, claims_of_columns
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import with_inputs
 from chiasm.studies.patch.agreement import agreement_claims
