@@ -34,7 +34,7 @@ const fittedToRoom = (() => {
     let beside = 96;
     if (y) {
       const longest = Math.max(...y.scale.domain.map((name) => name.length));
-      beside = Math.min(longest * LETTER, 0.45 * room);
+      beside = Math.min(longest * LETTER + 10, 0.45 * room);  // short names take more a letter
       for (const one of axes(part, "y")) if (one.axis) one.axis.labelLimit = beside;
       beside += y.title ? 46 : 28;
     }
