@@ -27,7 +27,7 @@ _ROW_AXIS = {
     "cross_attention_mask": -2,
     "full_text_row_masked_out_mask": -2,
 }
-NOT_BY_ROW = {"attention_mask", "past_key_values", "layer_past", "cross_attention_states"}
+NOT_BY_ROW = {"attention_mask", "past_key_values", "cache", "layer_past", "cross_attention_states"}
 # One entry for each key, added to the scores (ALiBi): those of the rows that are read, then the caller's own.
 _BY_KEY = {"alibi"}
 
