@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from chiasm.models.adopting.adoption import found_inputs
 from chiasm.models.adopting.decoder import followed
 from chiasm.models.adopting.inputs import Candidate
 from chiasm.models.conformance.suite import CAPABILITIES
+from chiasm.models.conformance.trial import noise, noise_example
 from chiasm.models.families import FAMILIES
 from chiasm.models.mapped import FILE, STATUSES, mapped_types, mapped_version
 
@@ -33,6 +35,7 @@ REFUSED = {
     "git": "one row for each",
     "kyutai_speech_to_text": "its forward takes none of input_values",
     "pi0": "its forward needs `state`",
+    "shieldgemma2": "a prompt of its own",
     "voxtral": "gives no text",
 }
 
@@ -99,6 +102,32 @@ def test_a_refusal_says_what_was_seen(model_type):
     assert found["reason"] == TYPES[model_type].reason
     assert REFUSED[model_type] in found["reason"]
     assert found["how"] == "trial"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_noise_that_the_forward_has_an_option_for_is_switched_off():
+    made = make("vibevoice_asr")
+    candidate = Candidate(made.model, made.processor, "vibevoice_asr", None)
+    rules = found_inputs(candidate)
+    assert rules.switches == {"sample": False}
+    encoded = candidate.view(rules).encode(noise_example("audio", (noise("audio", 0),)))
+    assert encoded.inputs["sample"] is False
+    noisy = {name: value for name, value in encoded.inputs.items() if name != "sample"}
+    with torch.no_grad():
+        still, again, one, other = (made.model(**given).logits for given in (encoded.inputs,) * 2 + (noisy,) * 2)
+    assert torch.equal(still, again)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_indexer_is_given_the_positions_of_all_keys():
+    made = make("qwen4_exp")
+    candidate = Candidate(made.model, made.processor, "qwen4_exp", None)
+    rules = followed(candidate, found_inputs(candidate))
+    with pytest.raises(IndexError):
+        largest_difference(candidate.view(rules))
+    rules = replace(rules, key_arguments=("position_embeddings",))
+    assert largest_difference(candidate.view(rules)) <= 1e-4
 
 
 @pytest.mark.heavy

@@ -18,7 +18,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.models.view import ModelView
 from chiasm.models.weights import replaced_forward
 
-_CACHES: Final = ("past_key_values", "layer_past")
+_CACHES: Final = ("past_key_values", "cache", "layer_past")
 
 
 class Frame(NamedTuple):

@@ -349,7 +349,8 @@ def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
     if len(candidates) != 1:
         raise ChiasmError(
             f"the decoder layers of {type(model).__name__}",
-            f"found {len(candidates)} lists of {expected} layers with an attention branch",
+            f"found {len(candidates)} lists of {expected} layers with an attention branch of a known name "
+            f"({', '.join(_ATTENTION)})",
             "Open an issue with the model's config.json",
         )
     return candidates[0]

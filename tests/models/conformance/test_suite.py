@@ -20,6 +20,7 @@ from chiasm.models.conformance.agreement import (
 )
 from chiasm.models.conformance.anatomy import (
     head_follows_norm,
+    own_capturing_works,
     scaled_logits_are_followed,
     sites_are_live,
     spans_partition,
@@ -107,6 +108,28 @@ def test_a_norm_that_is_left_out_or_put_in_twice_is_found_out():
     twice = {"unembed": lambda s, x, normed=True: plain(s, s.final_norm(x) if normed else x)}
     with patch.multiple(ModelView, **twice), pytest.raises(BrokenLawError):
         head_follows_norm(trial("llava"))
+
+
+def test_what_transformers_cannot_collect_of_a_model_is_not_asked_and_leaves_nothing_behind():
+    view = view_of("llava")
+    first = trial_of(view)
+    tower = view.vision_tower
+    assert own_capturing_works(first) is None
+    before = [len(module._forward_hooks) for module in view.model.modules()]
+
+    def spoilt(module, args, kwargs):
+        if kwargs.get("output_hidden_states"):
+            tower.register_forward_hook(lambda module, args, output: None)
+            tower.mark_of_hooks = True
+            raise AttributeError("hooks that are there twice")
+
+    with (
+        view.model.register_forward_pre_hook(spoilt, with_kwargs=True),
+        pytest.raises(NotApplicableError, match="collects its hidden states"),
+    ):
+        own_capturing_works(first)
+    assert [len(module._forward_hooks) for module in view.model.modules()] == before
+    assert not hasattr(tower, "mark_of_hooks")
 
 
 def test_a_state_that_is_normed_already_is_found_out():

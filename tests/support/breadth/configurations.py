@@ -207,7 +207,7 @@ def small_entry(
         return 2 * WIDTH
     if _WIDTHS.fullmatch(name):
         return WIDTH if value > 8 else value
-    if isinstance(value, int) and value > 256 and name.endswith(("_dim", "_channels", "_features")):
+    if isinstance(value, int) and value > 256 and name.endswith(("_dim", "_channels", "_channel", "_features")):
         return WIDTH
     return value
 

@@ -2,7 +2,8 @@
 
 Each type has a process of its own, so that none can take the others with it; `--processes N` of them at a time.
 `--pictures N`: how many pictures of odd sizes are painted for each type that claims places; `--seconds S`: no more of
-them after S seconds. `--paint`: nothing but the pictures, of the types that the table says claim places.
+them after S seconds. `--paint`: nothing but the pictures, of the types that the table says claim places. `--kinds`:
+nothing but the kinds of input besides the first, of the types that the table says are accepted.
 """
 
 import json
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,10 +35,10 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import AttentionKnockout, Variant, centred
-from chiasm.models.adopting.adoption import found_inputs, tried
+from chiasm.models.adopting.adoption import FURTHER, found_inputs, tried, with_right_kinds
 from chiasm.models.adopting.decoder import followed
 from chiasm.models.adopting.geometry import tokens_per_tile
-from chiasm.models.adopting.inputs import Candidate
+from chiasm.models.adopting.inputs import Candidate, joined
 from chiasm.models.adopting.refusals import UnansweredError, require_answerable, require_questions
 from chiasm.models.conformance.painting import Painter, layout_of, patches_alone
 from chiasm.models.conformance.trial import (
@@ -71,6 +72,9 @@ _NOTHING: Final[dict[str, Any]] = {
     "pictures": 0,
     "found": None,
 }
+
+
+_Again = Callable[[str, Mapping[str, Any], "Painting"], dict[str, Any]]
 
 
 class Painting(NamedTuple):
@@ -122,6 +126,20 @@ def repainted(model_type: str, row: Mapping[str, Any], painting: Painting) -> di
     rules = replace(rules, places=row["places"], per_tile=tokens_per_tile(candidate, rules))
     pictures, found = painted(candidate.view(rules), painting)
     return dict(row) | {"pictures": pictures, "found": found}
+
+
+def reheard(model_type: str, row: Mapping[str, Any], painting: Painting) -> dict[str, Any]:
+    """`row` of an accepted type, with what is found now of the kinds of input besides its first."""
+    made = make(model_type)
+    candidate = Candidate(made.model, made.processor, model_type, None)
+    rules = joined(candidate, followed(candidate, found_inputs(candidate)))
+    batches = not row["capabilities"]["padded batches"].startswith("no: ")
+    found = with_right_kinds(candidate, replace(rules, batches=batches))
+    return dict(row) | {
+        "takes": list(found.rules.modalities),
+        "capabilities": {name: why for name, why in row["capabilities"].items() if not name.startswith(FURTHER)}
+        | {name: why for name, why in found.capabilities().items() if name.startswith(FURTHER)},
+    }
 
 
 def _tried(made: Made, model_type: str, painting: Painting) -> dict[str, Any]:
@@ -216,19 +234,24 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
-def _start(model_type: str, row: Mapping[str, Any] | None, painting: Painting, path: Path) -> int:
-    """A process that writes the entry of a type, whatever that type does to it; its id. `row`: only paint for that."""
+def _start(
+    model_type: str, row: Mapping[str, Any] | None, painting: Painting, path: Path, again: _Again = repainted
+) -> int:
+    """A process that writes the entry of a type, whatever that type does to it; its id. `row`: do `again` for that."""
     child = os.fork()
     if child == 0:
         # Of its own computing, so that a machine that is busy with something else breaks off no trial.
         resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
         try:
-            found = entry(model_type, painting) if row is None else repainted(model_type, row, painting)
+            found = entry(model_type, painting) if row is None else again(model_type, row, painting)
             path.write_text(json.dumps(found))
         except BaseException:
             traceback.print_exc()
         os._exit(0)
     return child
+
+
+_AGAIN: Final[dict[str, _Again]] = {"--paint": repainted, "--kinds": reheard}
 
 
 def held() -> dict[str, Mapping[str, Any]]:
@@ -239,7 +262,8 @@ def held() -> dict[str, Mapping[str, Any]]:
 
 def main(arguments: list[str]) -> int:
     numbers = {"--pictures": 20, "--processes": 2, "--seconds": 600}
-    names = [name for name in arguments if name != "--paint"]
+    names = [name for name in arguments if name not in _AGAIN]
+    again = next((_AGAIN[name] for name in arguments if name in _AGAIN), None)
     for option in numbers.keys() & set(arguments):
         at = names.index(option)
         numbers[option] = int(names[at + 1])
@@ -247,15 +271,18 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     painting = Painting(numbers["--pictures"], numbers["--seconds"])
     waiting = [name for name in names or MAPPED if name not in listed_types()]
-    rows = {name: row for name, row in held().items() if "--paint" in arguments and row["found"] is not None}
-    waiting = [name for name in waiting if name in rows] if "--paint" in arguments else waiting
+    rows: dict[str, Mapping[str, Any]] = {}
+    if again is not None:
+        of_it = (lambda row: row["found"] is not None) if again is repainted else (lambda row: len(row["takes"]) > 0)
+        rows = {name: row for name, row in held().items() if of_it(row)}
+        waiting = [name for name in waiting if name in rows]
     running: dict[int, tuple[str, float]] = {}
     write(transformers.__version__, held())
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < numbers["--processes"]:
                 name = waiting.pop(0)
-                child = _start(name, rows.get(name), painting, Path(folder) / f"{name}.json")
+                child = _start(name, rows.get(name), painting, Path(folder) / f"{name}.json", again or repainted)
                 running[child] = (name, time.perf_counter())
             name, started = running.pop(os.wait()[0])
             path = Path(folder) / f"{name}.json"

@@ -21,6 +21,13 @@ _QWEN_OMNI: Final = {
     "audio_end_token_id": "<|audio_eos|>",
 }
 
+# Positions are counted from the marks around an input.
+_QWEN_OMNI_MARKED: Final = {
+    "image": "<|vision_bos|><|image|><|vision_eos|>",
+    "video": "<|vision_bos|><|video|><|vision_eos|>",
+    "audio": "<|audio_bos|><|audio|><|audio_eos|>",
+}
+
 _FAST: Final = {"height": 384, "width": 384}
 _FASTVIT: Final = {
     "model_type": "timm_wrapper",
@@ -66,7 +73,16 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         }
     },
     "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
-    "deepseek_ocr2": {"config": {"text_config.mlp_layer_types": _KINDS}},
+    # As many patches as it has queries for: 12 x 12 of a tile and 16 x 16 of a view of all, eight pixels wide each.
+    "deepseek_ocr2": {
+        "config": {
+            "text_config.mlp_layer_types": _KINDS,
+            "vision_config.sam_config.patch_size": 2,
+            "vision_config.sam_config.image_size": 128,
+        },
+        "parts": {"image_processor.size": {"height": 128, "width": 128}, "image_processor.tile_size": 96},
+        "options": {"patch_size": 2},
+    },
     "deepseek_vl_hybrid": {"parts": {"image_processor.high_res_size": {"height": 128, "width": 128}}},
     "diffusion_gemma": {
         "default": {"vision_config": {}},
@@ -168,8 +184,12 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         "placeholder": {"image": "<img><imgpad><imgpad><imgpad><imgpad></img>"},
         "ids": {"image_token_id": "<imgpad>"},
     },
-    "qwen3_omni_moe": {"ids": _QWEN_OMNI},
-    "qwen3_omni_moe_thinker": {"processor": "Qwen3OmniMoeProcessor", "ids": _QWEN_OMNI},
+    "qwen3_omni_moe": {"ids": _QWEN_OMNI, "placeholder": _QWEN_OMNI_MARKED},
+    "qwen3_omni_moe_thinker": {
+        "processor": "Qwen3OmniMoeProcessor",
+        "ids": _QWEN_OMNI,
+        "placeholder": _QWEN_OMNI_MARKED,
+    },
     "shieldgemma2": {
         "ids": {"image_token_index": "<|image|>"},
         "options": {"image_seq_length": 16},
@@ -199,7 +219,6 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
 UNTRIED: Final[dict[str, str]] = {
     "fuyu": "its processor drops the first token of what it writes for an image, which its published tokenizer alone "
     "puts there: no local one does",
-    "deepseek_ocr2": "its tower has a fixed number of queries for images of 768 and 1024 pixels: no small one is made",
 }
 """Types of which no small model is made, with the reason."""
 

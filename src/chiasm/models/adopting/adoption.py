@@ -29,11 +29,14 @@ from chiasm.models.support import VERBS, capabilities_of
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)
+_CUTS: Final = "cuts"
 _PADDED: Final = "padded batches"
 _SHARED: Final = "shared questions"
 _SEVERAL: Final = "several inputs"
 _REVERSED: Final = "reversed cuts"
-_FURTHER: Final = "more kinds of input"
+FURTHER: Final = "more kinds of input"
+_TURNED: Final = ("position_embeddings",)
+"""What an indexer wants of every key."""
 
 
 def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | None = None) -> ModelView:
@@ -61,9 +64,12 @@ def adopt(model: nn.Module, processor: Any, name: str, precision: Precision | No
     except UnansweredError as error:
         raise unsupported_error(config, f"which the generic rules do not answer ({error})") from error
     _log.warning(
-        "`%s` is taken. Places of its image tokens: %s.%s",
+        "`%s` is taken. Places of its image tokens: %s.%s%s",
         config.model_type,
         rules.places,
+        "".join(
+            f" Its forward is called with {name}={on}: it draws random numbers." for name, on in rules.switches.items()
+        ),
         "".join(f" Not {name}: {why}." for name, why in rules.refused.items()),
     )
     _write_cache(file, rules)
@@ -124,8 +130,18 @@ def found_inputs(candidate: Candidate) -> GenericRules:
         # What was seen of the model, where that is known, and not what its code raised beside it.
         seen = [error for error in against.values() if not error.foreign][:1]
         raise UnansweredError("; ".join(str(error) for error in seen or against.values()), foreign=not seen)
-    reasons = {f"{_FURTHER}: {kind}": str(error) for kind, error in against.items()}
+    reasons = {f"{FURTHER}: {kind}": str(error) for kind, error in against.items()}
     return replace(rules, refused={**rules.refused, **reasons})
+
+
+def with_right_kinds(candidate: Candidate, rules: GenericRules) -> Found:
+    """`rules` without the kinds of input besides the first that are computed wrong, and the laws of such kinds."""
+    suite = _Suite(candidate)
+    if rules.batches and suite.broken(rules, _PADDED):
+        rules = replace(rules, positions_from_mask=not rules.positions_from_mask)
+    if suite.broken(rules, FURTHER):
+        rules = _without_wrong_kinds(suite, rules)
+    return Found(rules, suite.of(rules, FURTHER))
 
 
 def _judged(candidate: Candidate, rules: GenericRules) -> Found:
@@ -165,6 +181,10 @@ class _Suite:
         known = next((laws for tried, laws in self._whole if tried == rules), None)
         return _broken(self._check(rules, CAPABILITIES[capability]) if known is None else known, capability)
 
+    def of(self, rules: GenericRules, capability: str) -> Mapping[str, Law]:
+        """The laws of one capability."""
+        return self._check(rules, CAPABILITIES[capability])
+
     def _check(self, rules: GenericRules, names: Collection[str] | None) -> Mapping[str, Law]:
         with answering("its parts"):
             view = self._candidate.view(replace(rules, refused={}))
@@ -173,6 +193,9 @@ class _Suite:
 
 def _settled(suite: _Suite, rules: GenericRules) -> GenericRules:
     """`rules` with a second way for each capability that is broken, or without what it stands for."""
+    if suite.broken(rules, _CUTS):
+        other = replace(rules, key_arguments=_TURNED)
+        rules = rules if suite.broken(other, _CUTS) else other
     why = suite.broken(rules, _PADDED)
     if why:
         other = replace(rules, positions_from_mask=not rules.positions_from_mask)
@@ -187,20 +210,20 @@ def _settled(suite: _Suite, rules: GenericRules) -> GenericRules:
     why = suite.broken(rules, _SEVERAL) if rules.modalities[0] == "image" else ""
     if why:
         rules = replace(rules, max_images=1, refused={**rules.refused, _SEVERAL: why})
-    if suite.broken(rules, _FURTHER):
+    if suite.broken(rules, FURTHER):
         # One kind of input that is computed wrong takes no part; the others stay.
         rules = _without_wrong_kinds(suite, rules)
     return replace(rules, places=UNKNOWN) if suite.broken(rules, "boxes") else rules
 
 
 def _without_wrong_kinds(suite: _Suite, rules: GenericRules) -> GenericRules:
-    why = suite.broken(rules, _FURTHER)
+    why = suite.broken(rules, FURTHER)
     for kind in rules.modalities[1:]:
         kept = tuple(one for one in rules.modalities if one != kind)
-        other = replace(rules, modalities=kept, refused={**rules.refused, f"{_FURTHER}: {kind}": why})
-        if not suite.broken(other, _FURTHER):
+        other = replace(rules, modalities=kept, refused={**rules.refused, f"{FURTHER}: {kind}": why})
+        if not suite.broken(other, FURTHER):
             return other
-    refused = {f"{_FURTHER}: {kind}": why for kind in rules.modalities[1:]}
+    refused = {f"{FURTHER}: {kind}": why for kind in rules.modalities[1:]}
     return replace(rules, modalities=rules.modalities[:1], refused={**rules.refused, **refused})
 
 

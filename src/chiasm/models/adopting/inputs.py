@@ -21,11 +21,17 @@ from chiasm.models.generic.rules import GenericRules
 from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
 
-_REASONS: Final = 2
 _SAME: Final = 1e-4
 """Largest difference of two forwards on the same input, as a share of the largest logit."""
 _OF_TEXT: Final = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids"})
 _REPORTED: Final = ("return_offsets_mapping", "return_text_replacement_offsets")
+
+
+class RandomError(UnansweredError):
+    """One input gives other logits each time."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"the same {kind} gives other logits each time: it draws random numbers", reached=6)
 
 
 class Candidate(NamedTuple):
@@ -59,18 +65,20 @@ def called(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules
 
     Ways are tried in order, the fullest answer of the processor first.
 
-    **Errors:** `UnansweredError` with the reasons of the first ways.
+    **Errors:** `UnansweredError` with the reason of the way that went furthest.
     """
-    reasons: dict[str, bool] = {}
+    against: list[UnansweredError] = []
     for way in _ways(candidate, rules, kind):
         try:
             with answering(f"its {kind}"):
-                return _live(candidate, way, kind)
+                try:
+                    return _live(candidate, way, kind)
+                except RandomError:
+                    return _without_noise(candidate, way, kind)
         except UnansweredError as error:
-            reasons[str(error)] = error.foreign
+            against.append(error)
     # What was seen of the model says more than what its code raised on a way that it does not take.
-    seen = [reason for reason, foreign in reasons.items() if not foreign] or list(reasons)
-    raise UnansweredError("; called otherwise, ".join(seen[:_REASONS]), foreign=all(reasons.values()))
+    raise max(against, key=lambda error: (not error.foreign, error.reached))
 
 
 def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[GenericRules]:
@@ -99,6 +107,21 @@ def _ways(candidate: Candidate, rules: GenericRules, kind: str) -> Iterator[Gene
                         types=wanted,
                         all_inputs=all_inputs,
                     )
+
+
+def _without_noise(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
+    """`rules` with the one option of the forward off without which an input gives other logits each time.
+
+    **Errors:** `UnansweredError` where there is none.
+    """
+    known = model_class(type(candidate.model.config))
+    options = {} if known is None else inspect.signature(known.forward).parameters
+    for name in (name for name, option in options.items() if option.default is True):
+        try:
+            return _live(candidate, replace(rules, switches={**rules.switches, name: False}), kind)
+        except UnansweredError:
+            continue
+    raise RandomError(kind)
 
 
 def _renamed(processor: Any, kind: str) -> dict[str, str]:
@@ -139,32 +162,35 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     if axis is None:
         raise UnansweredError(
             f"its decoder is not given the prompt's tokens, one row for each, but states of the shape "
-            f"{tuple(states.shape)} for {len(ids)} of them"
+            f"{tuple(states.shape)} for {len(ids)} of them",
+            reached=1,
         )
     if not np.array_equal(ids, second[0]):
-        raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it")
+        raise UnansweredError(f"two inputs of kind {kind} of one size make different prompts of it", reached=2)
     others = tuple(other for other in range(states.ndim) if other != axis)
     moved = (states - second[1]).abs().amax(dim=others) > 0
     live = np.flatnonzero(moved.cpu().numpy())
     if not len(live):
         raise UnansweredError(
-            f"no token of its prompt stands for an input of kind {kind}: its layers get it beside them"
+            f"no token of its prompt stands for an input of kind {kind}: its layers get it beside them", reached=3
         )
     found = tuple(sorted({int(i) for i in ids[live]}))
     rules = replace(rules, ids={**rules.ids, kind: found})
     view = candidate.view(rules)
     encoded = view.encode(noise_example(kind, (noise(kind, 0),)))
     if not set(live.tolist()) <= set(encoded.spans[kind].tolist()):
-        raise UnansweredError(f"tokens that stand for an input of kind {kind} lie outside where its processor says")
+        why = f"tokens that stand for an input of kind {kind} lie outside where its processor says"
+        raise UnansweredError(why, reached=4)
     if not len(encoded.spans["question"]):
-        raise UnansweredError("its processor writes a prompt of its own: no token of it is the question's")
+        why = "its processor writes a prompt of its own: no token of it is the question's"
+        raise UnansweredError(why, reached=5)
     with torch.no_grad(), view.readable_attention():
         logits, again = (view.model(**encoded.inputs, use_cache=False).logits for _ in range(2))
     off = float((logits - again).abs().nan_to_num().max())
     if off > _SAME * float(logits.abs().nan_to_num(posinf=0.0).max()):
-        raise UnansweredError(f"the same {kind} gives other logits each time: it draws random numbers")
+        raise RandomError(kind)
     if not bool(logits.isfinite().any()) or logits.shape[1] != encoded.length:
-        raise UnansweredError(f"it gives {tuple(logits.shape)} logits for {encoded.length} tokens")
+        raise UnansweredError(f"it gives {tuple(logits.shape)} logits for {encoded.length} tokens", reached=7)
     return rules
 
 

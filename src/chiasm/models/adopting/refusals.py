@@ -41,12 +41,13 @@ def require_questions(processor: type, config: Any) -> None:
 class UnansweredError(Exception):
     """A trial found that the rules do not answer the model: the reason in words.
 
-    `foreign`: it is what the model's or the processor's own code raised, and not what the trial saw.
+    `foreign`: it is what the model's or the processor's own code raised, and not what the trial saw. `reached`: how
+    many checks were passed before, of which several ways of calling are given the same.
     """
 
-    def __init__(self, reason: str, *, foreign: bool = False) -> None:
+    def __init__(self, reason: str, *, foreign: bool = False, reached: int = 0) -> None:
         super().__init__(reason)
-        self.foreign = foreign
+        self.foreign, self.reached = foreign, reached
 
 
 @contextmanager

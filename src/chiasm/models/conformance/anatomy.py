@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -60,6 +60,11 @@ def tokens_have_places(trial: Trial) -> None:
 def head_follows_norm(trial: Trial) -> float:
     """head(norm(last state)) are the logits; head(last state) are not, so that no norm is applied twice."""
     state, own = _last_state(trial)
+    wide, read = state.shape[-1], cast(Tensor, trial.view.head.weight).shape[-1]
+    if wide != read and isinstance(trial.view.final_norm, nn.Identity):
+        raise BrokenLawError(
+            f"its layers hand on {wide} numbers for each token and its head reads {read}: more than a norm lies between"
+        )
     value = trial.require_equal(_lens_error(trial.view, state, own))
     if not isinstance(trial.view.final_norm, nn.Identity):
         without = log_probabilities(trial.view.unembed(state, normed=False)).cpu()
@@ -148,13 +153,37 @@ def own_capturing_works(trial: Trial) -> None:
             output = view.model(**trial.first.inputs, use_cache=False, output_hidden_states=True)
         return _hidden_states(output)
 
-    before = states()
+    try:
+        with _taken_out_on_failure(view.model):
+            before = states()
+    except Exception as error:
+        # What it cannot do before any run, no run has spoilt.
+        found = f"the model itself fails where transformers collects its hidden states ({type(error).__name__})"
+        raise NotApplicableError(found) from error
     if len(before) <= view.n_layers:
         raise NotApplicableError("the model itself gives out no hidden states")
     _run_both(trial)
     after = states()
     if len(before) != len(after) or not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise BrokenLawError("`output_hidden_states` gives something else than before a run")
+
+
+@contextmanager
+def _taken_out_on_failure(model: nn.Module) -> Iterator[None]:
+    """Within, an error takes out what was put into the model's modules on the way: hooks, and marks of them.
+
+    Hooks that transformers put in twice (Phi-4's tower collects for itself) would spoil every later forward.
+    """
+    before = [(module, dict(module._forward_hooks), set(vars(module))) for module in model.modules()]
+    try:
+        yield
+    except Exception:
+        for module, hooks, names in before:
+            module._forward_hooks.clear()
+            module._forward_hooks.update(hooks)
+            for name in vars(module).keys() - names:
+                delattr(module, name)
+        raise
 
 
 def _hidden_states(output: Any) -> tuple[Tensor, ...]:

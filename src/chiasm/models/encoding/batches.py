@@ -33,6 +33,9 @@ def encode_batch(
     for key in dict.fromkeys(key for e in encoded for key in e.inputs):
         parts = [e.inputs[key] for e in encoded if key in e.inputs]
         axis = family.concatenation_axes.get(key, 0)
+        if key in family.switches:
+            batch[key] = parts[0]
+            continue
         if not isinstance(parts[0], Tensor):
             # One entry for each input, in order.
             batch[key] = [entry for part in parts for entry in part]

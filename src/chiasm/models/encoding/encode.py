@@ -204,7 +204,8 @@ def _accepted(family: Family, raw: Mapping[str, Any], config: Any) -> dict[str, 
     given = {key: value for key, value in raw.items() if key not in _REPORTED}
     if names is None:
         return {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    return {key: value for key, value in given.items() if key in names and isinstance(value, Tensor | list)}
+    taken = {key: value for key, value in given.items() if key in names and isinstance(value, Tensor | list)}
+    return taken | family.switches
 
 
 @functools.cache

@@ -174,7 +174,7 @@ class LockstepExecutor(Executor):
                 for batch in batches:
                     yield from self._run_group(view, batch, False)
                 return
-            packed = PackedBatch(main, further, implementation, view.kinds, view.n_heads)
+            packed = PackedBatch(main, further, implementation, view.kinds, view.n_heads, view.family.key_arguments)
 
             def lane(one: Encoded) -> DonorPlacement:
                 k = next(k for k, other in enumerate(encoded) if other is one)

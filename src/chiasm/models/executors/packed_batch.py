@@ -27,7 +27,7 @@ _ROW_AXIS = {
     "cross_attention_mask": -2,
     "full_text_row_masked_out_mask": -2,
 }
-NOT_BY_ROW = {"attention_mask", "past_key_values", "layer_past", "cross_attention_states"}
+NOT_BY_ROW = {"attention_mask", "past_key_values", "cache", "layer_past", "cross_attention_states"}
 # One entry for each key, added to the scores (ALiBi): those of the rows that are read, then the caller's own.
 _BY_KEY = {"alibi"}
 
@@ -56,7 +56,7 @@ class PackedBatch:
     """Clean rows with their masks and per-row arguments.
 
     `main` is B x S; suffixes, of `further` frames behind so many shared rows, need B = 1. `kinds`: of the layers;
-    `heads`: of attention, in each.
+    `heads`: of attention, in each. `by_key`: layer arguments with one entry for each key, besides those known here.
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class PackedBatch:
         implementation: str,
         kinds: Sequence[LayerKind],
         heads: int = 1,
+        by_key: frozenset[str] = frozenset(),
     ) -> None:
         if further and main.hidden.shape[0] != 1:
             raise ValueError("questions share rows only in a batch of one")
         self.main, self.implementation, self.kinds, self.heads = main, implementation, tuple(kinds), heads
+        self._by_key = _BY_KEY | by_key
         self.suffixes: list[Suffix] = []
         start = main.length
         for frame, prefix in further:
@@ -162,7 +164,7 @@ class PackedBatch:
         return {
             name: value
             if name in NOT_BY_ROW
-            else self._gather(name, [n.get(name) for n in named], keys if name in _BY_KEY else rows)
+            else self._gather(name, [n.get(name) for n in named], keys if name in self._by_key else rows)
             for name, value in named[0].items()
         }
 

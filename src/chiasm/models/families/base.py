@@ -70,10 +70,15 @@ class Family:
     # A padded batch is given `position_ids` counted from the attention mask: decoders that count rows from the left
     # edge would see shifted positions behind padding. Models with M-RoPE count for themselves.
     positions_from_mask: ClassVar[bool] = True
+    # Arguments of its layers with one entry for each key, the last those of the rows themselves: an indexer turns keys
+    # from before by rotary positions of its own.
+    key_arguments: ClassVar[frozenset[str]] = frozenset()
     # Inputs with one entry for each token.
     row_inputs: ClassVar[frozenset[str]] = ROW_INPUTS
     # Its forward takes what the processor makes, whatever names it declares.
     takes_all_inputs: ClassVar[bool] = False
+    # Options of its forward that go in with every input: what it draws random numbers by is switched off.
+    switches: ClassVar[Mapping[str, bool]] = {}
     # Questions on one input may be computed in one walk.
     shares_inputs: ClassVar[bool] = True
     # What the suite refused of a model that is not listed, by capability with the reason; None for listed families.

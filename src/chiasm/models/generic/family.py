@@ -41,12 +41,14 @@ def generic_family(config: Any, given: GenericRules) -> Family:
         causal = given.causal
         layers_return_tuples = given.layers_return_tuples
         layer_extras = given.layer_extras
+        key_arguments = frozenset(given.key_arguments)
         positions_from_mask = given.positions_from_mask
         max_images = given.max_images
         one_prompt = given.nested
         concatenation_axes = given.joins
         row_inputs = ROW_INPUTS | given.rows.keys()
         takes_all_inputs = given.all_inputs
+        switches = given.switches
         shares_inputs = given.shares
         refused = given.refused
         rules = given

@@ -14,16 +14,16 @@ class GenericRules:
     `renames`: what the processor calls an input otherwise (`videos` that go in as `images`).
     `placeholders`: what the template writes for an input, by kind. `ids`: the tokens that stand for it.
     `located`: whether the processor says where it wrote an input out. `all_inputs`: the forward takes all that the
-    processor makes, whatever it names. `rows`: inputs with one entry for each token, and their value at a text token.
-    `joins`: the axis along which inputs of two examples are put together, where that is not the first. `max_images`:
-    None is any number.
+    processor makes, whatever it names. `switches`: options of the forward that are given with all inputs. `rows`:
+    inputs with one entry for each token, and their value at a text token. `joins`: the axis along which inputs of two
+    examples are put together, where that is not the first. `max_images`: None is any number.
 
     Places: `places`: the rule for the tokens of an image; `per_tile`: how many tokens one of several tiles has (0:
     there are no tiles).
 
-    The decoder: `causal`, `layers_return_tuples`, `layer_extras` (what they return besides), `positions_from_mask`,
-    `batches`, `shares` (questions on one input in one walk). `scale`, `cap`: what is done to the head's output (a
-    factor, then a soft cap). `refused`: by capability, the reason.
+    The decoder: `causal`, `layers_return_tuples`, `layer_extras` (what they return besides), `key_arguments` (with
+    one entry for each key), `positions_from_mask`, `batches`, `shares` (questions on one input in one walk). `scale`,
+    `cap`: what is done to the head's output (a factor, then a soft cap). `refused`: by capability, the reason.
     """
 
     modalities: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ class GenericRules:
     ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     located: bool = True
     all_inputs: bool = False
+    switches: Mapping[str, bool] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)
     max_images: int | None = None
@@ -43,6 +44,7 @@ class GenericRules:
     causal: bool = True
     layers_return_tuples: bool = False
     layer_extras: int = 0
+    key_arguments: tuple[str, ...] = ()
     positions_from_mask: bool = True
     batches: bool = True
     shares: bool = True
@@ -56,5 +58,5 @@ class GenericRules:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Self:
         """What `as_json` gave, after a way through JSON."""
-        tuples = {name: tuple(held[name]) for name in ("modalities", "without")}
+        tuples = {name: tuple(held[name]) for name in ("modalities", "without", "key_arguments")}
         return cls(**{**held, **tuples, "ids": {kind: tuple(ids) for kind, ids in held["ids"].items()}})

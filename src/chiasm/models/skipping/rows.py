@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chiasm.core.errors import ChiasmError
 from chiasm.interventions.skips import PERCEPTUAL, Phase, Skip, SkipPlan, SkipSpan
+from chiasm.models.frame import cache_name
 
 
 class Gathered(NamedTuple):
@@ -61,7 +62,7 @@ class Selection:
         if ids is None:
             found = "it brings no input_ids, by which the tokens to skip are found"
             raise ChiasmError(f"a forward under the plan `{plan.name}`", found, "Call the model with input_ids")
-        past = inputs.get("past_key_values")
+        past = inputs.get(cache_name(inputs) or "")
         self.past = 0 if past is None else int(past.get_seq_length())
         self.phase: Phase = "decode" if self.past and ids.shape[1] == 1 else "prefill"
         self.batch, self.length = ids.shape
