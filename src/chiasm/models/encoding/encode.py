@@ -205,7 +205,7 @@ def _accepted(family: Family, raw: Mapping[str, Any], config: Any) -> dict[str, 
     if names is None:
         return {key: value for key, value in given.items() if isinstance(value, Tensor)}
     taken = {key: value for key, value in given.items() if key in names and isinstance(value, Tensor | list)}
-    return taken | family.switches
+    return {**taken, **family.switches}
 
 
 @functools.cache

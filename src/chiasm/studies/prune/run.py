@@ -204,7 +204,7 @@ def _jobs(masks: Sequence[PlannedMask], first: int, examples: int) -> list[Keyed
 
 
 def _size(encoded: Encoded) -> int:
-    return sum(value.nbytes for value in encoded.inputs.values())
+    return sum(value.nbytes for value in encoded.inputs.values() if isinstance(value, torch.Tensor))
 
 
 def _calibration_sets(spec: PruneSpec, calibration: Sequence[Example], examples: Sequence[Example]) -> _Sets:
