@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,13 @@ def short(model: str, data: Path, out: Path, *more: object) -> tuple[object, ...
     return ("flow", model, "--data", data, "--keep", "all", "--window", 1, "--batch-size", 1, "--out", out, *more)
 
 
+def pair_of(line: str, *each: dict[str, object]) -> str:
+    """Two examples that are each other's donors: `line`, with what each has of its own."""
+    fields = json.loads(line) | {"boxes": []}
+    names = (("a", "b"), ("b", "a"))
+    return "\n".join(json.dumps(fields | {"id": a, "pair": b} | own) for (a, b), own in zip(names, each, strict=True))
+
+
 def test_flow_leaves_tables_figures_and_a_report(model, data, tmp_path, capsys):
     out = tmp_path / "run"
     assert chiasm(*short(model, data, out, "--patches", 1, "--cut", "image->last", "--cut", "last->last")) == 0
@@ -81,6 +89,21 @@ def test_flow_leaves_tables_figures_and_a_report(model, data, tmp_path, capsys):
     assert manifest["model"]["id"] == Path(model).name
     assert len(manifest["model"]["weights"]) == 16
     assert (manifest["dtype"], manifest["seed"], manifest["counts"]["asked"]) == ("float32", 0, 6)
+
+
+def test_spans_that_two_runs_do_not_share_are_said_on_the_terminal(model, data, tmp_path, capsys):
+    first, second = data.read_text().splitlines()[:2]
+    images = [json.loads(line)["image"] for line in (first, second)]
+    for image in images:
+        shutil.copy(data.parent / image, tmp_path)
+    longer = {"image": images[1], "question": "Is it red or blue, or is it of some other colour?"}
+    (tmp_path / "pair.jsonl").write_text(pair_of(first, {"image": images[0]}, longer))
+    out = ("--out", tmp_path / "run", "--no-controls", "--keep", "all", "--window", 1)
+    assert chiasm("patch", model, "--data", tmp_path / "pair.jsonl", *out) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Parts that some examples do not have were left out of them: 1 x image: tokens of the two images (" in said
+    assert "lie at different places; 1 x question: question has" in said
+    assert "so none corresponds; and 2 more reasons in the table `failures`." in said
 
 
 def test_the_report_names_a_command_that_repeats_the_run(model, data, tmp_path, monkeypatch):
@@ -194,6 +217,13 @@ def test_doctor_says_where_writing_fails(capsys, monkeypatch, tmp_path):
         (("flow", "MODEL", "--data", "nowhere.jsonl"), "there is no such file"),
         (("flow", "MODEL", "--data", "DATA", "--cut", "picture->last"), "span `picture`"),
         (("flow", "MODEL", "--data", "DATA", "--cut", "image"), "not of the form SOURCE->TARGET"),
+        (
+            ("flow", "MODEL", "--data", "DATA", "--cut", "image->last@heads=9"),
+            "no head 9. Name heads that are there",
+        ),
+        (("flow", "MODEL", "--data", "DATA", "--cut", "zero:heads=one@last"), "neither `all`, `groups` nor numbers"),
+        (("patch", "MODEL", "--data", "ALIKE", "--keep", "all"), "2 x both runs are answered alike"),
+        (("patch", "MODEL", "--data", "BROKEN", "--keep", "all"), "1 x its donor `b`: image gone.png"),
         (("flow", "MODEL", "--data", "DATA", "--window", "0"), "must be >= 1"),
         (("flow", "MODEL", "--data", "DATA", "--limit", "0"), "--limit 0: it must be >= 1"),
         (("flow", "MODEL", "--data", "DATA", "--device", "abacus"), "the device `abacus`"),
@@ -211,7 +241,12 @@ def test_a_mistake_is_reported_without_a_traceback(wrong, said, model, data, tmp
     line = data.read_text().splitlines()[0]
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "twice.jsonl").write_text(f"{line}\n{line}\n")
-    named = {"MODEL": model, "DATA": data, "EMPTY": tmp_path / "empty.jsonl", "TWICE": tmp_path / "twice.jsonl"}
+    image = json.loads(line)["image"]
+    shutil.copy(data.parent / image, tmp_path)
+    for name, other in (("alike", image), ("broken", "gone.png")):
+        (tmp_path / f"{name}.jsonl").write_text(pair_of(line, {"image": image}, {"image": other}))
+    files = {name.upper(): tmp_path / f"{name}.jsonl" for name in ("empty", "twice", "alike", "broken")}
+    named = {"MODEL": model, "DATA": data, **files}
     arguments = [named.get(word, word) for word in wrong]
     out = [] if "--out" in arguments else ["--out", tmp_path / "run"]
     assert chiasm(*arguments, *out) == 2

@@ -25,6 +25,7 @@ def print_run(run: Any, json: bool = False) -> None:
 
     from chiasm.cli.console import words
     from chiasm.cli.tables import result_tables
+    from chiasm.results.reasons import parts_missing
 
     console = words()
     parts = run.reporter.summary()
@@ -33,6 +34,8 @@ def print_run(run: Any, json: bool = False) -> None:
         parts += result_tables(run.reporter.numbers)
     for part in parts:
         console.print(part)
+    if missing := parts_missing(run.directory.skipped()):
+        console.print(f"\n{missing}")
     console.print(f"\n{run.reporter.headline()}\nReport: {run.path / 'report.html'}")
 
 

@@ -1,6 +1,7 @@
 """What became of the examples that gave no rows, or not all of them, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -40,6 +41,16 @@ def counted(manifest: Mapping[str, Any], jobs: Iterable[Mapping[str, int]]) -> d
 def distinct_examples(frames: Iterable[pl.DataFrame]) -> int:
     """How many examples have rows."""
     return len({example for f in frames if "example_id" in f.columns for example in f["example_id"].unique()})
+
+
+def parts_missing(skipped: Sequence[Mapping[str, str]], most: int = 2) -> str:
+    """A sentence about parts that examples do not have, with the most frequent reasons; empty where there are none."""
+    if not skipped:
+        return ""
+    often = Counter(one["reason"] for one in skipped).most_common()
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in often[:most])
+    more = f"; and {len(often) - most} more reasons in the table `failures`" if len(often) > most else ""
+    return f"Parts that some examples do not have were left out of them: {reasons}{more}."
 
 
 def failed_in(model: str, *failures: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
