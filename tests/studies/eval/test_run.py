@@ -65,6 +65,15 @@ def test_a_bad_example_does_not_stop_the_others(view, tmp_path):
     assert found.counts() == {"asked": 2, "kept": 1, "left_out": 0, "failed": 1}
 
 
+def test_an_example_without_a_label_is_recorded_and_not_called_wrong(view):
+    [labelled] = pictured(view, None)
+    bare = replace(labelled, id="bare", answer="", answers=(), captions=())
+    several = replace(bare, id="several", answers=("no", labelled.answer, labelled.answer))
+    found = run(view, [labelled, bare, several])
+    assert found.failures() == [{"example_id": "bare", "reason": "it has no labelled answer to be judged by"}]
+    assert found.table("eval")["answer"].to_list() == [labelled.answer] * 2
+
+
 @pytest.mark.parametrize(
     "options", [{"batch_size": 0}, {"max_new_tokens": 0}, {"task": "pope"}, {"metrics": ("bleu",)}]
 )

@@ -1,5 +1,6 @@
 """How many questions a model answers, how many without seeing anything, and what metrics say of its answers."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final, overload
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple, final, overload
 import numpy as np
 import polars as pl
 
+from chiasm.core.errors import ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
@@ -57,6 +59,8 @@ class EvalWork(Work[Question]):
 
     def prepare(self, index: int, example: Example) -> Question:
         seen = self._preparing.encode(example, instruction=self.instruction)
+        if not label_of(example).strip():
+            raise ExampleError("it has no labelled answer to be judged by")
         blind = self._preparing.encode(blanked(example), instruction=self.instruction) if self.spec.blind else None
         return Question(example, seen, blind)
 
@@ -94,8 +98,9 @@ class EvalWork(Work[Question]):
 
 
 def label_of(example: Example) -> str:
-    """The labelled answer, or the first of the captions where a description is asked for."""
-    return example.answer or next(iter(example.captions), "")
+    """The labelled answer, the commonest of several, or the first of the captions where a description is asked for."""
+    given = Counter(example.answers).most_common(1)
+    return example.answer or (given[0][0] if given else next(iter(example.captions), ""))
 
 
 def compute(spec: EvalSpec) -> RunDirectory:
