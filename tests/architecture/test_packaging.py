@@ -41,7 +41,8 @@ def test_the_citation_is_of_this_version_and_of_the_papers_of_the_ledger():
     assert set(cited) == set(papers)
     for arxiv, paper in papers.items():
         assert cited[arxiv]["title"] == paper.title
-        assert [one["family-names"] for one in cited[arxiv]["authors"]] == paper.authors.split(", ")
+        written = [f"{one['given-names']} {one['family-names']}" for one in cited[arxiv]["authors"]]
+        assert written == paper.authors.split(", ")
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)

@@ -7,6 +7,7 @@ One outside is found through the entry point `chiasm.studies`, whose name is the
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ def _naming_keep(error: ChiasmError, directory: "RunDirectory") -> ChiasmError:
         return error
     all_of = "every example was" if wrong == counts["asked"] else f"{wrong} of {counts['asked']} examples were"
     found = f"nothing is left: {all_of} {WRONG}, and those are left out by --keep correct"
+    others = Counter(one["reason"] for one in directory.failures())
+    found += "".join(f"; {n} x {reason}" for reason, n in others.most_common(2))
     return ChiasmError(error.asked, found, 'Give --keep all (in Python `keep="all"`) to measure wrong answers too')
 
 
