@@ -28,6 +28,10 @@ def test_the_headline_is_the_reporters_and_stands_first(page):
     assert page.index(headline) < page.index('id="numbers"') < page.index('id="browse"') < page.index('id="limits"')
 
 
+def test_the_way_from_the_headline_to_what_contradicts_it_is_one_click(page):
+    assert page.index('<a href="#browse">Which examples contradict it?</a>') < page.index('id="numbers"')
+
+
 def test_every_question_that_claims_answer_has_a_table(page):
     assert page.count('<table class="numbers">') >= 3
     assert "What does the answer gain or lose when a route is cut, and in which layers?" in page

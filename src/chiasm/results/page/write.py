@@ -70,6 +70,7 @@ def write_report(run: RunDirectory, reporter: Reporter[Any], figures: Sequence[t
         printed_rows=_PRINTED_ROWS,
         words=words_of(_names(reporter, browsed)),
         examples=examples,
+        against=browsed is not None and browsed.against is not None and examples is not None,
         example_count=0 if browsed is None else len(browsed.examples),
         example_total=0 if browsed is None else browsed.total,
         layouts=reporter.layouts(),
