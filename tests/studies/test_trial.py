@@ -51,14 +51,29 @@ def test_a_run_that_is_small_is_measured_whole(monkeypatch):
 
 
 @pytest.mark.parametrize(("once", "sizes"), [(30.0, [2, 2, 6]), (100.0, [2, 6])])
-def test_a_slow_study_has_two_sizes_and_no_more(monkeypatch, once, sizes):
-    clock = Clock(once=once, each=1.0)
+def test_a_study_whose_examples_are_slow_has_two_sizes_and_no_more(monkeypatch, once, sizes):
+    clock, each = Clock(once=once, each=8.0), 8.0
     trials = tried(monkeypatch, clock, asked=1000)
     assert [one.examples for one in trials] == sizes
-    assert line(trials, "seconds").at(1000) == pytest.approx(once + 1000)
+    assert line(trials, "seconds").at(1000) == pytest.approx(once + 1000 * each)
     least, most = line(trials, "seconds").within(1000)
     # What a first run pays once cannot be told from what it pays for its examples.
-    assert (least, most) == pytest.approx((1030, 1030) if len(sizes) > 2 else (100, 100 + 1000 * 106 / 6))
+    assert (least, most) == pytest.approx((8030, 8030) if len(sizes) > 2 else (100, 100 + 1000 * 148 / 6))
+
+
+@pytest.mark.parametrize("once", [22.0, 40.0])
+def test_where_nearly_all_is_done_once_files_are_those_of_runs_that_do_everything(monkeypatch, once):
+    """Charts appear as the examples become enough for them: their files grow up to 16 examples, and no more."""
+    clock = Clock(once=once, each=0.1)
+
+    def run(count, whole=False):
+        return clock.run(count)._replace(shown=50_000 * min(count, 16))
+
+    monkeypatch.setattr(trial, "time", clock)
+    trials = trial._trials(run, 1000, 8, 20.0)
+    assert clock.sizes == [2, 2, 6, 16, 32]
+    assert line(trials, "shown").at(1000) == pytest.approx(50_000 * 16)
+    assert line(trials, "seconds").at(1000) == pytest.approx(once + 100)
 
 
 def test_what_is_paid_once_does_not_make_later_runs_too_small(monkeypatch):

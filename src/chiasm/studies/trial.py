@@ -29,6 +29,8 @@ _LARGEST_FIRST: Final = 64
 _GROWTH: Final = 3
 _DEAR_GROWTH: Final = 2
 """Where one small run takes longer than all should: the least from which a slope follows."""
+_LONGEST: Final = 6
+"""So many times the seconds of all, one small run may take where files cannot be told from smaller ones."""
 _FAR: Final = 3
 _SEEN: Final = 6
 """So many examples for which more is done show in a small run what they cost."""
@@ -135,12 +137,15 @@ def _trials(run: _Run, asked: int, batch: int, seconds: float, share: float = 1.
         # A run of few examples leaves out statistics and charts: a slope from there to a larger one is none of time.
         if len(sizes) > 1 and len(large) != 1:
             expected = line(trials, "seconds")
-            left = seconds - spent
-            # The last one is as large as the time that is left allows, and worth it only if it is larger by far.
-            affordable = int((left - max(0.0, expected.once)) / max(expected.each, 1e-9))
-            if affordable < 1.5 * max(sizes):
-                return trials
-            size = min(size, affordable)
+            if not large and expected.at(enough) <= _LONGEST * seconds:
+                size = enough  # tables and charts of fewer examples grow faster than those of many
+            else:
+                left = seconds - spent
+                # The last one is as large as the time that is left allows, and worth it only if it is larger by far.
+                affordable = int((left - max(0.0, expected.once)) / max(expected.each, 1e-9))
+                if affordable < 1.5 * max(sizes):
+                    return trials
+                size = min(size, affordable)
         trials.append(run(size)._replace(first=False))
         if size >= asked:
             return trials
