@@ -90,7 +90,7 @@ certify-lowest: setup
 # What single types need besides goes to a folder of its own; torchaudio is taken without its extensions, which want CUDA.
 PICTURES ?= 500
 BREADTH := $(VENV)/breadth
-BREADTH_PACKAGES := timm torchaudio mistral-common requests tiktoken pydantic-extra-types urllib3 charset-normalizer idna certifi
+BREADTH_PACKAGES := timm torchaudio mistral-common requests tiktoken pydantic-extra-types pycountry urllib3 charset-normalizer idna certifi
 $(BREADTH)/.installed: $(STAMP)
 	$(BIN)/python -m pip install --quiet --target $(BREADTH) --upgrade --no-deps $(BREADTH_PACKAGES)
 	rm -f $(BREADTH)/torchaudio/lib/*.so

@@ -53,8 +53,8 @@ def untrained_run(cache: Path, seed: int, limit: int) -> Path:
     where = cache / f"heads-untrained-{seed}-{limit}"
     if not (where / "tables" / "claims.parquet").exists():
         view = redrawn(chiasm.load("tiny-random"), seed)
-        told = {"data": "scenes", "keep": "all", "baseline": "random", "seed": SEEDS[0]}
-        chiasm.flow(view, heads=True, limit=limit, out=where, resume=where.exists(), **told)
+        common = {"data": "scenes", "keep": "all", "baseline": "random", "seed": SEEDS[0]}
+        chiasm.flow(view, heads=True, limit=limit, out=where, resume=where.exists(), **common)
     return where
 
 

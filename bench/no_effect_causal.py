@@ -56,16 +56,16 @@ class Asked(NamedTuple):
 
 def real(cache: Path, limit: int, heads_limit: int) -> Iterator[Asked]:
     """What is asked of real runs; `limit` examples of each, and `heads_limit` of each seed of scenes with heads."""
-    told = "centred real differences"
+    inputs = "centred real differences"
     every = {"head": _ANY, "head-held-out": _ANY, "sufficient-loss": _ANY}
-    yield Asked("flow", told, _drawn(heads(cache, heads_limit)), every)
+    yield Asked("flow", inputs, _drawn(heads(cache, heads_limit)), every)
     ablated = {"effect": pl.col("about").str.starts_with(ABLATE), "value-path": _ANY, "knockout": _ANY}
-    yield Asked("flow", f"states replaced, {told}", _drawn(ablations(cache, limit)), ablated)
+    yield Asked("flow", f"states replaced, {inputs}", _drawn(ablations(cache, limit)), ablated)
     patched = patches(cache, limit)
     moved = centred_patches(patched)
     shares = {name: moved[name] for name in ("effects", "controls")}
     kinds = {"recovery": _ANY, "odds": _ANY, "most": _ANY, "type": _ANY, "types": _ANY}
-    yield Asked("patch", told, _drawn(shares), kinds)
+    yield Asked("patch", inputs, _drawn(shares), kinds)
     yield Asked("patch", "real curves, the cut's layers in random order", partial(_reordered, patched), _AGREE)
     yield Asked("patch", "real curves that are highest in the same layer", partial(_same_layer, patched), _APART)
     idle = {"effects": patched["effects"], "knockouts": moved["knockouts"]}
@@ -74,7 +74,7 @@ def real(cache: Path, limit: int, heads_limit: int) -> Iterator[Asked]:
     screened = partial(_disordered, {"effects": effects, "screen": patched["screen"]})
     yield Asked("patch", "exact patches in random order", screened, {"screen": _ANY})
     words = {"named": _ANY, "named-other": _ANY, "named-random": _ANY}
-    yield Asked("look", told, _drawn(named(cache, limit)), words)
+    yield Asked("look", inputs, _drawn(named(cache, limit)), words)
     tokens = mean_tokens(cache, max(limit, 250))
     yield Asked("align", "real mean tokens, paired at random", partial(_strangers, tokens), {"neighbours": _ANY})
     yield Asked("align", "one span's real mean tokens, halved", partial(_halves, tokens), {"gap": _ANY})
@@ -201,9 +201,9 @@ def _routes(n: int, rng: np.random.Generator, **share: float) -> Tables:
 
     def rows(routes: str, half: str, open_: str, size: int, role: str) -> pl.DataFrame:
         kept = {"example_id": names, "right_kept": right(role), "right_clean": clean}
-        told = {"type": "t", "routes": routes, "open": open_, "size": size, "half": half}
+        columns = {"type": "t", "routes": routes, "open": open_, "size": size, "half": half}
         return pl.DataFrame(kept).with_columns(
-            *(pl.lit(value).alias(name) for name, value in told.items()),
+            *(pl.lit(value).alias(name) for name, value in columns.items()),
             logprob_clean=pl.lit(0.0),
             logprob_kept=pl.Series(rng.normal(0, 1, n)),
             target_token_id=pl.lit(1),

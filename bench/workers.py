@@ -46,7 +46,7 @@ def main() -> None:
         name = part.removesuffix("_seconds")
         print(f"{name}: {median(several):.2f} times as fast ({min(several):.2f} to {max(several):.2f})")
     if asked.write:
-        told = {
+        written = {
             "command": f"chiasm {asked.verb} tiny --limit {asked.limit} --runner {asked.runner}",
             "workers": [1, asked.workers],
             "cores": os.cpu_count(),
@@ -55,7 +55,7 @@ def main() -> None:
             "median_ratio": {part: median(several) for part, several in ratios.items()},
             "ratios": ratios,
         }
-        (_OUT / f"workers-{asked.runner}.json").write_text(json.dumps(told, indent=1) + "\n")
+        (_OUT / f"workers-{asked.runner}.json").write_text(json.dumps(written, indent=1) + "\n")
 
 
 def measured(verb: str, limit: int, count: int, runner: str) -> dict[str, float]:

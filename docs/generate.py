@@ -257,7 +257,8 @@ general:
 
 ## Type by type
 
-A command is offered (`yes`) or not, a number says why; "places" is the rule for where the tokens of its images look.
+A command is offered (`yes`) or not (`no`: a law is broken; `-`: what the model is built of leaves no way); a number
+says why. "places" is the rule for where the tokens of its images look.
 
 """
 
@@ -288,7 +289,7 @@ def models(types: Sequence[MappedType]) -> str:
     reasons: dict[str, int] = {}
 
     def noted(why: str) -> str:
-        return f"[{reasons.setdefault(why, len(reasons) + 1)}]"
+        return f"[{reasons.setdefault(_plain(why), len(reasons) + 1)}]"
 
     def cell(found: str) -> str:
         mark, _, why = found.partition(": ")
@@ -332,7 +333,7 @@ def models(types: Sequence[MappedType]) -> str:
         most=max(pictures),
         painted=sum(pictures),
     )
-    notes = [f"{number}. {_plain(why)}" for why, number in reasons.items()]
+    notes = [f"{number}. {why}" for why, number in reasons.items()]
     return text + "\n".join([*lines, "", *notes, *refused, *(further if partly else ()), ""])
 
 
@@ -347,7 +348,8 @@ def _advice(reason: str) -> str:
 
 
 def _plain(why: str) -> str:
-    """A reason that quotes code, as Markdown shows it: on one line, without marks of its own."""
+    """A reason that quotes code, as Markdown shows it: on one line, without marks of its own or the suite's plan."""
+    why = re.sub(r"^apply the plan `check` to `[^`]*`: ", "", why)
     return re.sub(r"([<>|*_`\[\]])", r"\\\1", " ".join(why.split()))
 
 

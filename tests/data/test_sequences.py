@@ -10,7 +10,7 @@ import pytest
 from chiasm.core.errors import ChiasmError
 from chiasm.core.example import Box, Example, media_key
 from chiasm.data import sequences
-from chiasm.data.sequences import Selected, Spooled, all_told, told
+from chiasm.data.sequences import Selected, Spooled, all_without_media, without_media
 from chiasm.data.sources import examples, sequence
 
 
@@ -84,18 +84,19 @@ def test_a_full_disk_is_said_in_words(monkeypatch):
 
 def test_told_leaves_out_media_and_nothing_else():
     for of in (Spooled(made(3)), list(made(3)), Selected(list(made(3)), [0, 1, 2])):
-        assert [one.captions for one in all_told(of)] == [("a", "b")] * 3
-        assert told(of, 1) == Example(id="e1", question="?", boxes=(Box("x", 1, 2, 3, 4),), captions=("a", "b"))
+        assert [one.captions for one in all_without_media(of)] == [("a", "b")] * 3
+        plain = Example(id="e1", question="?", boxes=(Box("x", 1, 2, 3, 4),), captions=("a", "b"))
+        assert without_media(of, 1) == plain
 
 
 @pytest.mark.parametrize("name", ["scenes", "scenes-video", "scenes-audio"])
 def test_drawn_examples_are_those_of_the_stream(name):
     drawn, streamed = sequence(name, limit=12, seed=3, split="train"), list(examples(name, 12, 3, "train"))
     assert keys(drawn) == keys(streamed)
-    assert [(one.question, one.answer, one.captions) for one in all_told(drawn)] == [
+    assert [(one.question, one.answer, one.captions) for one in all_without_media(drawn)] == [
         (one.question, one.answer, one.captions) for one in streamed
     ]
-    assert not any(one.media for one in all_told(drawn))
+    assert not any(one.media for one in all_without_media(drawn))
     with pytest.raises(ChiasmError, match="no end"):
         sequence(name)
 

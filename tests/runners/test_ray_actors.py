@@ -1,8 +1,11 @@
 """Actors of a Ray cluster on one directory: the tables of one process, whoever dies."""
 
+import os
+import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 from tests.runners.test_sharing import alone, assert_same
 from tests.support.counting import CountingTask
 
@@ -72,3 +75,28 @@ def test_more_gpus_than_there_are_are_refused(tmp_path):
     with pytest.raises(ChiasmError, match="the cluster has 0 GPUs"):
         RayActors(None, 8, tmp_path)
     assert not ray.is_initialized()
+
+
+class _Threads:
+    """Writes how many threads torch has where it runs."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __call__(self, number, first, opened):
+        self.file.write_text(str(torch.get_num_threads()))
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("1", 1), (None, os.cpu_count()), (str(10**6), os.cpu_count())])
+def test_an_actor_has_the_threads_that_were_asked_for_and_no_more_than_its_machine(
+    tmp_path, monkeypatch, asked, expected
+):
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with places(tmp_path, 1) as place:
+        running = place.start(0, _Threads(tmp_path / "threads"), first=True)
+        while not running.ended():
+            time.sleep(0.05)
+    assert int((tmp_path / "threads").read_text()) == expected

@@ -1,7 +1,7 @@
 """Computing in float64 throughout: norms, rotary embeddings and softmax upcast to float32 by name."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import torch
@@ -16,5 +16,8 @@ def no_upcasts(dtype: torch.dtype) -> Iterator[None]:
     if dtype != torch.float64:
         yield
         return
-    with patch.object(torch, "float32", torch.float64), patch.object(torch.Tensor, "float", torch.Tensor.double):
+    names = (patch.object(torch, name, torch.float64) for name in ("float32", "float"))
+    with ExitStack() as stack:
+        for one in (*names, patch.object(torch.Tensor, "float", torch.Tensor.double)):
+            stack.enter_context(one)
         yield

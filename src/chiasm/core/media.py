@@ -159,8 +159,10 @@ def decoding(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Decoders borrow OSError for what is wrong with the data; those have no number of the system.
-        told = error.strerror if isinstance(error, OSError) and error.errno in errno.errorcode else None
-        raise ExampleError(f"{name}: cannot be {'read' if told else 'decoded'} ({told or reason_of(error)})") from error
+        known = error.strerror if isinstance(error, OSError) and error.errno in errno.errorcode else None
+        raise ExampleError(
+            f"{name}: cannot be {'read' if known else 'decoded'} ({known or reason_of(error)})"
+        ) from error
 
 
 def _decoded(image: Image.Image) -> Image.Image:

@@ -24,9 +24,9 @@ class LazyExamples(Sequence[Example], ABC):
     def at(self, place: int) -> Example:
         """The example of a place, 0 to the length less 1."""
 
-    def told(self, place: int) -> Example:
+    def without_media(self, place: int) -> Example:
         """The same without what it shows and plays, which may be dear to make."""
-        return _told(self.at(place))
+        return _without_media(self.at(place))
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -53,8 +53,8 @@ class Selected(LazyExamples):
     def at(self, place: int) -> Example:
         return self._of[self._places[place]]
 
-    def told(self, place: int) -> Example:
-        return told(self._of, self._places[place])
+    def without_media(self, place: int) -> Example:
+        return without_media(self._of, self._places[place])
 
 
 @final
@@ -106,15 +106,15 @@ class Spooled(LazyExamples):
         self._ends.append(self._ends[-1] + len(written))
 
 
-def told(examples: Sequence[Example], place: int) -> Example:
+def without_media(examples: Sequence[Example], place: int) -> Example:
     """The example of a place without what it shows and plays."""
-    return examples.told(place) if isinstance(examples, LazyExamples) else _told(examples[place])
+    return examples.without_media(place) if isinstance(examples, LazyExamples) else _without_media(examples[place])
 
 
-def all_told(examples: Sequence[Example]) -> Iterator[Example]:
+def all_without_media(examples: Sequence[Example]) -> Iterator[Example]:
     """The examples without what they show and play, in order."""
-    return (told(examples, place) for place in range(len(examples)))
+    return (without_media(examples, place) for place in range(len(examples)))
 
 
-def _told(example: Example) -> Example:
+def _without_media(example: Example) -> Example:
     return replace(example, images=(), videos=(), audios=()) if example.media else example

@@ -1,4 +1,4 @@
-"""The shape of sets of vectors, above all of mean tokens: dimension, likeness to another set, neighbours, maps."""
+"""The shape of sets of vectors, above all of mean tokens: dimension, similarity to another set, neighbours, maps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self

@@ -60,12 +60,12 @@ def against(family: Family) -> dict[str, str] | None:
     if certificate is None:
         return None
     runs = [_capabilities(laws) for laws in certificate.transformers.values()]
-    return {verb: _first([one[name] for one in runs for name in needed]) for verb, needed in VERBS.items()}
+    return {verb: _all([one[name] for one in runs for name in needed]) for verb, needed in VERBS.items()}
 
 
 def verbs_of(capabilities: Mapping[str, str]) -> dict[str, str]:
     """What every command in `VERBS` can do with a model of such capabilities: `yes`, or the first reason against it."""
-    return {verb: _first([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
+    return {verb: _all([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
 
 
 def capabilities_of(laws: Iterable[Law]) -> dict[str, str]:
@@ -76,6 +76,12 @@ def capabilities_of(laws: Iterable[Law]) -> dict[str, str]:
 def _capabilities(laws: Mapping[str, str]) -> dict[str, str]:
     """`yes`, or the first reason against it, by capability. A law that was not tried is no `yes`."""
     return {name: _first([laws.get(law, "no: not tried") for law in needed]) for name, needed in CAPABILITIES.items()}
+
+
+def _all(verdicts: list[str]) -> str:
+    """`yes` where every capability that a command needs is there; else the first reason, a `no` before others."""
+    against = sorted((one for one in verdicts if one != HOLDS), key=lambda one: not one.startswith("no: "))
+    return against[0] if against else HOLDS
 
 
 def _first(verdicts: list[str]) -> str:

@@ -133,15 +133,15 @@ class NumberTable:
         own = [
             _written(_rounded(known[name], claim), claim.unit) if name in known else lacking for name in self.controls
         ]
-        told = (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
+        row = (*plain[:_CONTROL], *(own or [plain[_CONTROL]]), *plain[_CONTROL + 1 :])
         if claim.kind in self.untested:
-            return (*told[:-1], _NOT_TESTED)
+            return (*row[:-1], _NOT_TESTED)
         kind, difference = about_effect(claim.kind), claim.kind in self.differing
         of = None if kind == claim.kind else self.effects.get((kind, claim.about, claim.where))
         others = (self.effects.get((name, claim.about, claim.where)) for name in kinds_beyond(claim.kind))
         beyond = next((one for one in others if one is not None), None)
         why = doubt(claim, of, known, difference=difference, beyond=beyond)
-        return (*told[:-1], f"{told[-1]}: {why}") if why else told
+        return (*row[:-1], f"{row[-1]}: {why}") if why else row
 
     @cached_property
     def hidden(self) -> frozenset[int]:

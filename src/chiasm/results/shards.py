@@ -90,15 +90,15 @@ class Shards:
 
         **Errors:** `DamagedShardError`.
         """
-        said = self._said(path)
-        for name, file in said["files"].items():
+        header = self._header(path)
+        for name, file in header["files"].items():
             try:
                 found = digest_of_file(path / name)
             except OSError:
                 raise DamagedShardError(path, f"its file {name} is gone") from None
             if found != file["digest"]:
                 raise DamagedShardError(path, f"its file {name} was altered")
-        if stray := sorted({file.name for file in path.iterdir()} - {*said["files"], _INDEX}):
+        if stray := sorted({file.name for file in path.iterdir()} - {*header["files"], _INDEX}):
             raise DamagedShardError(path, f"it holds {stray[0]}, which is no part of it")
 
     def mend(self) -> None:
@@ -144,13 +144,13 @@ class Shards:
                     rows[key][table] = rows[key].get(table, 0) + frame.height
                     if "example_id" in frame.columns:
                         examples.update(frame["example_id"])
-            said = {
+            header = {
                 "run": self.run,
                 "jobs": [{"key": key, **jobs[key], "rows": rows[key]} for key in keys],
                 "examples": sorted(examples),
                 "files": files,
             }
-            write_json(partial / _INDEX, said)
+            write_json(partial / _INDEX, header)
         self.refresh()
 
     def forget_frames(self) -> None:
@@ -186,8 +186,8 @@ class Shards:
         differing = []
         for key in self.doubled:
             found = []
-            for shard, said in self._files.items():
-                for job in said["jobs"]:
+            for shard, header in self._files.items():
+                for job in header["jobs"]:
                     if job["key"] == key:
                         of = {
                             t: self._frame(shard, t).slice(self._starts[shard][key, t], n)
@@ -206,17 +206,17 @@ class Shards:
 
         **Errors:** as `refresh`.
         """
-        said = self._said(path)
-        if said["run"] != self.run:
+        header = self._header(path)
+        if header["run"] != self.run:
             found = "it belongs to another run: its model, data, seed or options are others"
             raise ChiasmError(
                 f"read the shard `{path.name}` of `{self.folder.parent}`", found, "Remove it, and give --resume"
             )
-        del said["examples"]
+        del header["examples"]
         self._names.add(path.name)
-        self._files[path.name] = said
-        self._starts[path.name] = _starts(said["jobs"])
-        for job in said["jobs"]:
+        self._files[path.name] = header
+        self._starts[path.name] = _starts(header["jobs"])
+        for job in header["jobs"]:
             key = job["key"]
             if key in self._places:
                 self.doubled.append(key)
@@ -225,7 +225,7 @@ class Shards:
             self._places[key] = path.name, job["rows"]
             self.jobs[key] = job
 
-    def _said(self, path: Path) -> dict[str, Any]:
+    def _header(self, path: Path) -> dict[str, Any]:
         """What a shard says of itself, once its name has shown that it is as it was written."""
         match = _NAME.fullmatch(path.name)
         assert match is not None
@@ -235,10 +235,10 @@ class Shards:
             raise DamagedShardError(path, f"its file {_INDEX} is gone") from None
         if digest_of(content)[:16] != match[2]:
             raise DamagedShardError(path, f"its file {_INDEX} was altered")
-        said = json.loads(content)
-        if int(match[1]) != said["jobs"][0]["key"]:
+        header = json.loads(content)
+        if int(match[1]) != header["jobs"][0]["key"]:
             raise DamagedShardError(path, "it lies under the name of another one")
-        return said
+        return header
 
     def _frame(self, shard: str, table: str) -> pl.DataFrame:
         if (shard, table) not in self._frames:

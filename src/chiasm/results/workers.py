@@ -126,7 +126,7 @@ class Worker:
         content = self._content(other)
         if content is None:
             return "dead"
-        here = _said(content).get("machine") == this_machine()
+        here = _state(content).get("machine") == this_machine()
         if here and self._is_unlocked(other):
             return "dead"
         now = time.monotonic()
@@ -173,11 +173,11 @@ class Worker:
 
     def plan(self, label: str, noun: str, first: int, last: int, total: int) -> None:
         """Say for whoever watches what work there is: jobs from key `first` to `last`, `total` examples."""
-        said = {"label": label, "noun": noun, "first": first, "last": last, "total": total}
-        create_once(self.folder / f"{_PLAN}{first}", json.dumps(said).encode())
+        work = {"label": label, "noun": noun, "first": first, "last": last, "total": total}
+        create_once(self.folder / f"{_PLAN}{first}", json.dumps(work).encode())
 
     def plans(self) -> list[dict[str, Any]]:
-        """The work that there is, as far as it was said."""
+        """The work that there is, as far as it was declared."""
         return sorted((_read(file) for file in self.folder.glob(f"{_PLAN}*")), key=lambda plan: plan.get("first", 0))
 
     @contextmanager
@@ -240,26 +240,26 @@ class Worker:
             if self._left.is_set():
                 return
             self._number += 1
-            said = {"machine": this_machine(), "number": self._number, "at_work": self._at_work}
+            state = {"machine": this_machine(), "number": self._number, "at_work": self._at_work}
             # Written in place: whoever took this process for dead has no use for the file any more, and nothing else
             # is overwritten. A disk that is full has room for it, as it is as long as it was.
             with suppress(OSError):
                 os.lseek(self._handle, 0, os.SEEK_SET)
-                os.write(self._handle, json.dumps(said)[: _LENGTH - 1].ljust(_LENGTH - 1).encode() + b"\n")
+                os.write(self._handle, json.dumps(state)[: _LENGTH - 1].ljust(_LENGTH - 1).encode() + b"\n")
                 if kept:
                     os.fsync(self._handle)
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return _said(file.read_bytes())
+        return _state(file.read_bytes())
     except FileNotFoundError:
         return {}
 
 
-def _said(content: bytes) -> dict[str, Any]:
+def _state(content: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(content)
+        state = json.loads(content)
     except ValueError:  # read while it was being written
         return {}
-    return said if isinstance(said, dict) else {}
+    return state if isinstance(state, dict) else {}

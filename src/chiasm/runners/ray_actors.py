@@ -83,7 +83,9 @@ class RayActors(Workplace):
             raise ChiasmError(asked, found, "See `ray status`, or leave --runner out") from error
 
     def start(self, number: int, task: Task, *, first: bool, waits: bool = False) -> Running:
-        cores = max(1, self._cores // max(1, min(self.count, self.most)))
+        # As many threads as were asked for; else every actor has its share of the cluster's cores.
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        cores = int(asked) if asked.isdecimal() else self._cores // max(1, min(self.count, self.most))
         # An actor waits for its place; one that is lost is started again by whoever counts how often.
         options = {"num_cpus": 1, "num_gpus": self.gpus, "max_restarts": 0, "max_concurrency": 3}
         actor = self._actor.options(**options).remote()
@@ -108,7 +110,7 @@ class _RayProcess(Running):
     def __init__(self, ray: Any, actor: Any, answer: Any) -> None:
         self._ray, self._actor, self._answer = ray, actor, answer
         self._look = actor.look.remote()
-        self._seen, self._said = False, time.monotonic()
+        self._seen, self._reported = False, time.monotonic()
 
     def ended(self) -> bool:
         self._look_at()
@@ -116,13 +118,13 @@ class _RayProcess(Running):
         if not ready:
             return False
         try:
-            kind, *said = self._ray.get(self._answer)
+            kind, *content = self._ray.get(self._answer)
         except self._ray.exceptions.RayError as error:
             raise LostProcessError(str(error).strip().splitlines()[0]) from None
         if kind == "refused":
-            raise ChiasmError(*said)
+            raise ChiasmError(*content)
         if kind == "failed":
-            raise RuntimeError(f"in another process:\n{said[0]}")
+            raise RuntimeError(f"in another process:\n{content[0]}")
         return True
 
     def _look_at(self) -> None:
@@ -131,8 +133,8 @@ class _RayProcess(Running):
             return
         ready, _ = self._ray.wait([self._look], timeout=0)
         if not ready:
-            if not self._seen and time.monotonic() - self._said > _WAIT:
-                self._said = time.monotonic()
+            if not self._seen and time.monotonic() - self._reported > _WAIT:
+                self._reported = time.monotonic()
                 _log.warning("Waiting for a place on the Ray cluster (see `ray status`).")
             return
         try:
@@ -164,7 +166,7 @@ class _Actor:
         """Do the task; how it ended, as plain text."""
         self._thread = threading.get_ident()
         logging.getLogger("chiasm").setLevel(logging.WARNING)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(max(1, min(threads, os.cpu_count() or 1)))  # the cluster may be many machines
         try:
             if not (Path(folder) / mark).exists():
                 found = f"a machine of the cluster does not see the folder {folder}"

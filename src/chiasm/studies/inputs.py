@@ -20,7 +20,7 @@ from chiasm.core.media import load_image
 from chiasm.core.statistics.jackknife import priority
 from chiasm.data import examples, sequence
 from chiasm.data.fingerprint import fingerprint
-from chiasm.data.sequences import Selected, all_told
+from chiasm.data.sequences import Selected, all_without_media
 from chiasm.data.sources import ENDLESS
 from chiasm.data.tasks import Task
 from chiasm.models.checkpoint.adapters import AdapterUse
@@ -184,7 +184,7 @@ def read_examples(spec: ReadingOptions, data: Data, task: Task = "qa") -> Sequen
     found = sequence(data, spec.limit, spec.seed, spec.split, spec.media, task, spec.allow_outside)
     if not spec.ids:
         return found
-    known = {example.id: place for place, example in enumerate(all_told(found))}
+    known = {example.id: place for place, example in enumerate(all_without_media(found))}
     for wanted in spec.ids:
         if wanted not in known:
             near = difflib.get_close_matches(wanted, known, n=1)

@@ -8,6 +8,7 @@ from tests.support.factories import enlarge
 from tests.support.factories_tiles import llava_pixtral
 from tests.support.runs import view_of
 
+from chiasm.core.errors import ChiasmError
 from chiasm.models.conformance import check
 from chiasm.models.conformance.shortcuts import (
     attention_is_left_out,
@@ -61,6 +62,20 @@ def test_a_skip_of_other_tokens_is_found_out(law):
 def test_what_is_refused_has_its_reason(family, law, why):
     with pytest.raises(NotApplicableError, match=why):
         law(trial(family))
+
+
+def test_attention_is_judged_alone_where_the_feed_forward_cannot_be_left_out():
+    """A refusal of the one is no reason against the other, and what cannot be done says nothing."""
+    plain = skipping.replace_feed_forward
+
+    def refusing(*given):
+        raise ChiasmError("leaving rows out of Router", "it takes `ids` beside the states", "Skip attention")
+
+    with patch.object(skipping, "replace_feed_forward", refusing):
+        assert attention_is_left_out(trial("llava")) < 1e-4
+        with pytest.raises(NotApplicableError, match="it takes `ids`"):
+            feed_forward_is_left_out(trial("llava"))
+    assert skipping.replace_feed_forward is plain
 
 
 def test_no_other_family_is_refused():

@@ -14,7 +14,7 @@ from chiasm.studies.align.charts.depth import (
     similarity_curves,
     vocabulary_curves,
 )
-from chiasm.studies.align.charts.panels import apart
+from chiasm.studies.align.charts.panels import distinct_styles
 from chiasm.studies.align.charts.tokens import token_map
 from chiasm.studies.align.charts.weights import overlap_curves, overlap_matrix
 from chiasm.studies.align.charts.words import nearest_words, word_histograms
@@ -249,5 +249,5 @@ def test_one_state_can_be_drawn():
 
 
 def test_no_two_lines_share_a_colour_while_there_are_others():
-    assert apart({"a": 1, "b": 1, "c": 0}) == {"a": 1, "b": 0, "c": 2}
-    assert apart({str(k): 0 for k in range(8)})["7"] == 0
+    assert distinct_styles({"a": 1, "b": 1, "c": 0}) == {"a": 1, "b": 0, "c": 2}
+    assert distinct_styles({str(k): 0 for k in range(8)})["7"] == 0

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tests.models.inside.test_context_index import records_and_states, save
 from tests.studies.flow import flow_runs
 from tests.support import factories, factories_senses
 from tests.support.charts import found as found_in
@@ -236,3 +237,19 @@ def test_without_captions_words_are_drawn_and_not_judged(view):
     assert "words-0" in told.charts
     assert "words" not in told.charts
     assert not any("caption" in text for text in told.findings)
+
+
+def test_words_are_those_of_an_index_and_another_one_is_no_resumed_run(view, chosen, tmp_path):
+    records, states = records_and_states(view)
+    index = save(tmp_path / "index", records, states)
+    options = {"limit": 2, "maps": 1, "named": 0, "controls": False, "context_index": str(index)}
+    done = run(view, chosen, out=tmp_path / "run", **options)
+    words = done.table("lens").filter(lens="context")["word"].unique().to_list()
+    assert words
+    assert set(words) <= {"red", "circle", "and", "blue", "square", "is", "the", "left", "of"}
+    save(tmp_path / "other", records, {2: states[2]})
+    (index / "layer_1" / "embeddings_cache.pt").unlink()
+    with pytest.raises(ChiasmError, match="data"):
+        run(view, chosen, out=tmp_path / "run", resume=True, **options)
+    with pytest.raises(ChiasmError, match="of no layer"):
+        run(view, chosen, **options | {"context_index": str(tmp_path)})

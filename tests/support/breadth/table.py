@@ -128,7 +128,7 @@ def repainted(model_type: str, row: Mapping[str, Any], painting: Painting) -> di
     return dict(row) | {"pictures": pictures, "found": found}
 
 
-def reheard(model_type: str, row: Mapping[str, Any], painting: Painting) -> dict[str, Any]:
+def with_new_kinds(model_type: str, row: Mapping[str, Any], painting: Painting) -> dict[str, Any]:
     """`row` of an accepted type, with what is found now of the kinds of input besides its first."""
     made = make(model_type)
     candidate = Candidate(made.model, made.processor, model_type, None)
@@ -162,6 +162,7 @@ def _tried(made: Made, model_type: str, painting: Painting) -> dict[str, Any]:
         # Is it rounding? In float64 throughout nothing of it is left.
         with no_upcasts(torch.float64):
             exact = candidate._replace(model=made.model.double())
+            exact.model.set_experts_implementation("eager")  # the default kernel knows no float64
             row["exact"] = largest_difference(exact.view(found.rules))
             made.model.float()
     if found.rules.places != UNKNOWN:
@@ -251,7 +252,7 @@ def _start(
     return child
 
 
-_AGAIN: Final[dict[str, _Again]] = {"--paint": repainted, "--kinds": reheard}
+_AGAIN: Final[dict[str, _Again]] = {"--paint": repainted, "--kinds": with_new_kinds}
 
 
 def held() -> dict[str, Mapping[str, Any]]:

@@ -113,7 +113,7 @@ class DrawnExamples(LazyExamples):
     def at(self, place: int) -> Example:
         return self._world.example(self._seed, self._split, place)
 
-    def told(self, place: int) -> Example:
+    def without_media(self, place: int) -> Example:
         return self._world.example(self._seed, self._split, place, shown=False)
 
 

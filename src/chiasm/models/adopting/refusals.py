@@ -64,13 +64,13 @@ def answering(what: str) -> Iterator[None]:
         raise UnansweredError(f"{what}: {error.asked}: {error.found}") from error
     except (ExampleError, BrokenLawError, NotApplicableError) as error:
         cause = error.__cause__
-        reason = f"{what}: {error if cause is None else said(cause)}"
+        reason = f"{what}: {error if cause is None else described(cause)}"
         raise UnansweredError(reason, foreign=cause is not None) from error
     except Exception as error:
-        raise UnansweredError(f"{what}: {said(error)}", foreign=True) from error
+        raise UnansweredError(f"{what}: {described(error)}", foreign=True) from error
 
 
-def said(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """A foreign error in a line: whose it is, its kind, and what it says."""
     line = " ".join(str(error).split())
     return f"its own code raised {type(error).__name__}: {line[:240]}" if line else reason_of(error)

@@ -30,8 +30,8 @@ def absent_files(folder: Path) -> str:
 
 def is_own(asked: str, folder: Path) -> bool:
     """Whether the checkpoint says itself what its processor is; else transformers puts one together from the parts."""
-    told = [folder / name for name in (*_PARTS[1:], "tokenizer_config.json")]
-    named = any("processor_class" in read_json(asked, path) for path in told if path.is_file())
+    files = [folder / name for name in (*_PARTS[1:], "tokenizer_config.json")]
+    named = any("processor_class" in read_json(asked, path) for path in files if path.is_file())
     return named or (folder / _PARTS[0]).is_file()
 
 

@@ -80,7 +80,7 @@ def feed_forward_is_left_out(trial: Trial) -> float:
 
 
 def attention_is_left_out(trial: Trial) -> float:
-    """Of the perceptual tokens, alone and with the feed-forward branch."""
+    """Of the perceptual tokens, alone and, where that one can be left out too, with the feed-forward branch."""
     return _skip_error(trial, ("attention", "block"))
 
 
@@ -95,12 +95,14 @@ def _skip_error(trial: Trial, parts: tuple[SkipPart, ...]) -> float:
     layers = tuple(attending[:-1][-2:])
     own = ModelIdentity(model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights="")
     last, worst = encoded.length - 1, 0.0
-    for part in parts:
+    for number, part in enumerate(parts):
         plan = SkipPlan(name="check", model=own, skips=(Skip(part=part, span=trial.modality, layers=layers),))
         try:
             with view.readable_attention(), skipping(view, plan, same_weights=False):
                 got = log_probabilities(view.model(**encoded.inputs, use_cache=False).logits[0, -1]).cpu()
         except ChiasmError as error:
+            if number:  # what both take together says nothing against the one that was left out alone
+                break
             raise NotApplicableError(str(error)) from error
         zeros = tuple(ZeroedBranch(Window(k, k + 1, k), branch, rows) for k in layers for branch in _BRANCHES[part])
         job = Job(encoded, (Variant("zero", zeros),), Readout((last,), full=True))

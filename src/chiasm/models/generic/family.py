@@ -92,8 +92,8 @@ class _Generic(Family):
         return self.rules.batches or len(encoded) == 1
 
     def max_audio_seconds(self, processor: Any) -> float | None:
-        heard = _listener(processor)
-        samples, rate = getattr(heard, "n_samples", None), getattr(heard, "sampling_rate", None)
+        audio = _listener(processor)
+        samples, rate = getattr(audio, "n_samples", None), getattr(audio, "sampling_rate", None)
         return samples / rate if samples and rate else None
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:

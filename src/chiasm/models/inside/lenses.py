@@ -120,12 +120,12 @@ class InputLens(_VocabularyLens):
     @torch.no_grad()
     def nearest(self, states: Float[Tensor, "n D"], k: int) -> Nearest:
         rows = int(self.view.embeddings.weight.shape[0])  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue, reportOptionalSubscript, reportAttributeAccessIssue]
-        unit = _unit(states.to(self.view.device))
+        unit = unit_length(states.to(self.view.device))
         ids, values = torch.empty(len(unit), 0, dtype=torch.long), torch.empty(len(unit), 0)
         for start in range(0, rows, _ROWS):
             some = torch.arange(start, min(start + _ROWS, rows), device=self.view.device)
             with self.view.raised(self.view.embeddings):
-                of = _unit(self.view.embeddings(some))
+                of = unit_length(self.view.embeddings(some))
             best = (unit @ of.T.to(unit)).topk(min(k, len(some)), dim=-1)
             ids = torch.cat([ids, best.indices.cpu() + start], dim=1)
             values = torch.cat([values.to(best.values.dtype), best.values.cpu()], dim=1)
@@ -163,10 +163,10 @@ class ContextLens(Lens):
         order = sorted(kept, key=lambda one: self.words.index(one.word))
         counts = [seen[word] * len(layers) for word in self.words]
         self._ends = np.cumsum([0, *counts])
-        self._states = _unit(torch.cat([one.states for one in order])) if order else torch.empty(0, view.width)
+        self._states = unit_length(torch.cat([one.states for one in order])) if order else torch.empty(0, view.width)
 
     def nearest(self, states: Float[Tensor, "n D"], k: int) -> Nearest:
-        unit = _unit(states)
+        unit = unit_length(states)
         cosines = unit @ self._states.to(unit).T
         places = zip(self._ends[:-1], self._ends[1:], strict=True)
         by_word = [cosines[:, start:stop].amax(dim=1) for start, stop in places]
@@ -212,11 +212,11 @@ def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_
             yield _InContext(match.group().lower(), ids[last], states[last])
 
 
-def _unit(states: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
+def unit_length(states: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
     return torch.nn.functional.normalize(states.to(torch.promote_types(states.dtype, torch.float32)), dim=-1)
 
 
 def random_directions(states: Float[Tensor, "n D"], generator: torch.Generator) -> Float[Tensor, "n D"]:
     """A random direction of the norm of each state."""
     drawn = torch.randn(states.shape, generator=generator, dtype=torch.float32).to(states)
-    return _unit(drawn).to(states) * torch.linalg.vector_norm(states, dim=-1, keepdim=True)
+    return unit_length(drawn).to(states) * torch.linalg.vector_norm(states, dim=-1, keepdim=True)

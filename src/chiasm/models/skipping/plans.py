@@ -45,8 +45,9 @@ def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = Tru
         raise ChiasmError(asked, found, "Make a plan for this model, or pass same_weights=False to use it all the same")
     tokens = span_tokens(view)
     for part in dict.fromkeys(skip.part for skip in plan.skips):
-        capability = "skip feed-forward" if part == "ffn" else "skip attention"
-        view.family.require_can(capability, "Make a plan that skips another part")
+        needed = ["skip feed-forward"] if part == "ffn" else ["skip attention"]
+        for capability in [*needed, "skip feed-forward"] if part == "block" else needed:
+            view.family.require_can(capability, "Make a plan that skips another part")
     for skip in plan.skips:
         if skip.span in PERCEPTUAL and skip.span not in tokens:
             there = ", ".join((*tokens, "text", "all"))

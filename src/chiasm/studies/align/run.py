@@ -18,7 +18,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example, input_key
 from chiasm.core.spans import is_perceptual
 from chiasm.core.statistics.jackknife import priority
-from chiasm.data.sequences import all_told
+from chiasm.data.sequences import all_without_media
 from chiasm.measures.base import Measure, MeasureCost
 from chiasm.measures.centres import PILOT
 from chiasm.measures.parts import PARTS
@@ -225,10 +225,9 @@ def _inputs(prepared: Sequence[AlignExample]) -> tuple[str, ...]:
 
 def _tasks(examples: Sequence[Example]) -> dict[str, str]:
     """The task of each example, of the most frequent ones; nothing where there are not two."""
-    often = [
-        name for name, count in Counter(e.type for e in all_told(examples)).most_common(_TASKS) if name and count > 1
-    ]
-    return {e.id: e.type for e in all_told(examples) if e.type in often} if len(often) > 1 else {}
+    counted = Counter(e.type for e in all_without_media(examples)).most_common(_TASKS)
+    often = [name for name, count in counted if name and count > 1]
+    return {e.id: e.type for e in all_without_media(examples) if e.type in often} if len(often) > 1 else {}
 
 
 def compute(spec: AlignSpec) -> RunDirectory:

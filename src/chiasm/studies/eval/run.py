@@ -12,7 +12,7 @@ from chiasm.core.errors import ExampleError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.data.metrics import Answered, AnswerRatio, describes, estimate, fitting, measure, objects_for
 from chiasm.data.scoring import correct
-from chiasm.data.sequences import all_told, told
+from chiasm.data.sequences import all_without_media, without_media
 from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.generation import GeneratedAnswer, generate
@@ -123,9 +123,9 @@ def completed(spec: EvalSpec, examples: Sequence[Example]) -> EvalSpec:
     """`spec` with the instruction and the longest answer filled in: descriptions are neither one word nor short."""
     filled: dict[str, Any] = {}
     if spec.instruction is None:
-        filled["instruction"] = "" if describes(all_told(examples)) else DEFAULT_INSTRUCTION
+        filled["instruction"] = "" if describes(all_without_media(examples)) else DEFAULT_INSTRUCTION
     if spec.max_new_tokens is None:
-        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(all_told(examples)) else ANSWER_TOKENS
+        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(all_without_media(examples)) else ANSWER_TOKENS
     return spec.complete(**filled)
 
 
@@ -163,7 +163,7 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
     places: dict[str, int] = {}
 
     def placed() -> Iterator[Example]:
-        for place, example in enumerate(all_told(examples)):
+        for place, example in enumerate(all_without_media(examples)):
             places[example.id] = place
             yield example
 
@@ -172,7 +172,7 @@ def write_metrics(spec: EvalSpec, examples: Sequence[Example], directory: RunDir
     names = spec.metrics or fit
     own = "scenes" if is_endless(spec.data) else None
     named = own if spec.objects is None else str(spec.objects)
-    objects = objects_for(all_told(examples), named) if "chair" in names else None
+    objects = objects_for(all_without_media(examples), named) if "chair" in names else None
     values: list[dict[str, Any]] = []
     scores: list[pl.DataFrame] = []
     inputs = dict(directory.table("examples").select("example_id", "input").iter_rows())
@@ -212,7 +212,7 @@ class _Answers(Sequence[Answered]):
     def __getitem__(self, index: int | slice) -> Answered | Sequence[Answered]:
         if isinstance(index, slice):
             return _Answers(self._examples, self._places[index], self._texts[index])
-        return Answered(told(self._examples, self._places[index]), self._texts[index])
+        return Answered(without_media(self._examples, self._places[index]), self._texts[index])
 
 
 def _by_type(found: AnswerRatio, types: pl.Series, keys: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:

@@ -168,8 +168,8 @@ def _averaged(controls: pl.DataFrame, data: Sweep, least: float, seed: int) -> l
 
 def _beside(kind: str, about: str, where: str, bands: Bands, k: int, inputs: int, least: float) -> Claim:
     """What a change that judges no cut does, beside which no control stands: column `k` of `bands`."""
-    told = {"kind": kind, "about": about, "where": where, "quantity": QUANTITY, "unit": _UNIT}
-    return column_claim(bands, k, smallest=least, inputs=inputs, **told)
+    common = {"kind": kind, "about": about, "where": where, "quantity": QUANTITY, "unit": _UNIT}
+    return column_claim(bands, k, smallest=least, inputs=inputs, **common)
 
 
 _FORM = 0.05  # smallest difference of probabilities worth naming

@@ -12,7 +12,7 @@ from chiasm.core.positions import Spans
 from chiasm.data.answer_words import NOT_THERE, Vocabulary, scene_classes, written_words
 from chiasm.data.metrics import describes, objects_for
 from chiasm.data.scoring import correct
-from chiasm.data.sequences import all_told
+from chiasm.data.sequences import all_without_media
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.models.generation import GeneratedAnswer, generate
@@ -63,7 +63,7 @@ def with_longest_answer(spec: FlowSpec, examples: Sequence[Example]) -> FlowSpec
     if spec.task == "caption" and spec.instruction == DEFAULT_INSTRUCTION:
         filled["instruction"] = ""
     if spec.target == "words" and spec.max_new_tokens is None:
-        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(all_told(examples)) else ANSWER_TOKENS
+        filled["max_new_tokens"] = DESCRIPTION_TOKENS if describes(all_without_media(examples)) else ANSWER_TOKENS
     return spec.complete(**filled) if filled else spec
 
 
@@ -83,7 +83,7 @@ class OwnAnswers:
         named = None if spec.objects is None else str(spec.objects)
         # Whoever names the shapes of the embedded world names its words.
         classes = scene_classes(world or named or "")
-        known = objects_for(all_told(examples), "scenes" if named is None and world else named)
+        known = objects_for(all_without_media(examples), "scenes" if named is None and world else named)
         self._vocabulary = Vocabulary(known, classes)
         self._known: dict[str, _Own] = {}
 

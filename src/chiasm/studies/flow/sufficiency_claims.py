@@ -157,10 +157,10 @@ def _losses(blocks: Sequence[_Block], least: float, error: float, seed: int) -> 
         for name, given, value in zip(block.own["example_id"], _inputs(block.own), change, strict=True):
             values[at[name], k], present[at[name], k], inputs[at[name]] = value, True, given
     bands = mean_bands(values, clusters=inputs, present=present, smallest_error=error, seed=seed)
-    told = {"kind": "sufficient-loss", "quantity": f"{QUANTITY} with only these routes open", "unit": "nat"}
+    common = {"kind": "sufficient-loss", "quantity": f"{QUANTITY} with only these routes open", "unit": "nat"}
     return [
         column_claim(
-            bands, k, about=block.about, smallest=least, inputs=len(set(_inputs(block.own))), controlled=True, **told
+            bands, k, about=block.about, smallest=least, inputs=len(set(_inputs(block.own))), controlled=True, **common
         )
         for k, block in enumerate(blocks)
     ]

@@ -16,7 +16,7 @@ _CONTROLS: Final = {RANDOM: "as many random routes", CLOSED: "none of them open"
 
 def sufficiency_findings(claims: Sequence[Claim]) -> list[Finding]:
     """One sentence for the set that was named, and one for what the search left open."""
-    return [Finding(_said(one, claims), 0.26) for one in of_kind(claims, "sufficient")]
+    return [Finding(_sentence(one, claims), 0.26) for one in of_kind(claims, "sufficient")]
 
 
 def sufficiency_notes(claims: Sequence[Claim]) -> list[str]:
@@ -33,7 +33,7 @@ def sufficiency_notes(claims: Sequence[Claim]) -> list[str]:
     ]
 
 
-def _said(one: Claim, claims: Sequence[Claim]) -> str:
+def _sentence(one: Claim, claims: Sequence[Claim]) -> str:
     searched = one.about.startswith(SEARCHED)
     routes = one.about.removeprefix("only ").removeprefix(f"{SEARCHED}: ")
     if searched:

@@ -28,8 +28,8 @@ def type_claims(
         k = next(j for j in data.of_cut(one.about) if data.where(j) == one.where)
         beside = _controls_by_type(data, k, controls, one.control)
         chosen.append(Chosen(one, data.values[:, k], data.present[:, k], beside))
-    told = {"quantity": QUANTITY, "unit": "nat", "least": least, "error": error, "seed": seed}
-    return claims_by_type(chosen, data.types, data.inputs, **told)
+    common = {"quantity": QUANTITY, "unit": "nat", "least": least, "error": error, "seed": seed}
+    return claims_by_type(chosen, data.types, data.inputs, **common)
 
 
 def _controls_by_type(data: Sweep, k: int, controls: pl.DataFrame | None, name: str | None) -> dict[str, float]:

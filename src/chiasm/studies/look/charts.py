@@ -41,7 +41,7 @@ def attention_shares(shares: pl.DataFrame, controls: pl.DataFrame | None, size: 
                 lines += _beside(span, rows, beside, SHARE, span_style(span), panel)
     title = f"Where does the attention {f'of {queries[0]} ' if len(queries) == 1 else ''}go?"
     axes = Axes("Layer", "Share of attention (%)")
-    return line_chart(lines, axes, size, title=title, subtitle=_said(lines), legend="attention to", columns=2)
+    return line_chart(lines, axes, size, title=title, subtitle=_subtitle(lines), legend="attention to", columns=2)
 
 
 def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -59,7 +59,7 @@ def object_share(shares: pl.DataFrame, controls: pl.DataFrame | None, size: Size
             lines.append(Line(label, level, style, TOKENS))
     title = "Does the attention on the image fall on the object asked about?"
     axes = Axes("Layer", "Share on the object (%)")
-    return line_chart(lines, axes, size, title=title, subtitle=_said(lines))
+    return line_chart(lines, axes, size, title=title, subtitle=_subtitle(lines))
 
 
 def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None, size: Size, *, about: str = "image") -> Chart:
@@ -67,7 +67,7 @@ def caption_share(lens: pl.DataFrame, controls: pl.DataFrame | None, size: Size,
     lines = _beside(f"{about} tokens", lens, controls, IN_CAPTIONS, span_style(about))
     title = f"Do tokens of the {about} say what is there?"
     axes = Axes("Hidden state (0 = embeddings)", "Nearest word in a caption (%)")
-    return line_chart(lines, axes, size, title=title, subtitle=_said(lines))
+    return line_chart(lines, axes, size, title=title, subtitle=_subtitle(lines))
 
 
 _READ = {OUTPUT: "output head", INPUT: "input embeddings", CONTEXT: "words in texts"}
@@ -94,7 +94,7 @@ def naming_curves(named: pl.DataFrame, controls: pl.DataFrame | None, size: Size
             lines.append(Line(_OWN, _percent_curve(of, value), span_style("image"), BASELINE, panel))
     title = f"Do the {RANK} words nearest to an object's tokens name it?"
     axes = Axes("Hidden state (0 = embeddings)", "Tokens with the word (%)", limits=(0.0, 100.0))
-    return line_chart(lines, axes, size, title=title, subtitle=_said(lines), columns=3)
+    return line_chart(lines, axes, size, title=title, subtitle=_subtitle(lines), columns=3)
 
 
 _OWN = "tokens of the object"
@@ -116,5 +116,5 @@ def _percent_curve(rows: pl.DataFrame, value: pl.Expr) -> Curve:
     return replace(found, low=np.clip(found.low, 0, 100), high=np.clip(found.high, 0, 100))
 
 
-def _said(lines: Sequence[Line]) -> str:
+def _subtitle(lines: Sequence[Line]) -> str:
     return f"{_BANDS}; {counted([line.curve.n for line in lines if line.role == MEASURED])}."

@@ -98,8 +98,8 @@ def _words(lens: pl.DataFrame, controls: pl.DataFrame | None, least: float, seed
     values = share_columns(long_rows(both.sort(*keys), about, pl.col("in_captions") - pl.col("control")))
     level = share_columns(long_rows(both.sort(*keys), about, pl.col("control")))
     bands = over_models(level, values.bands(least, seed), other, least)
-    told = {"kind": "words", "quantity": f"{quantity}, less that of the control", "unit": POINTS, "least": least}
-    return claims_of_columns(values, bands, controlled=lambda k: (True, RANDOM_WEIGHTS, level.mean(k)), **told)
+    common = {"kind": "words", "quantity": f"{quantity}, less that of the control", "unit": POINTS, "least": least}
+    return claims_of_columns(values, bands, controlled=lambda k: (True, RANDOM_WEIGHTS, level.mean(k)), **common)
 
 
 def _uncontrolled_words(lens: pl.DataFrame, quantity: str, least: float) -> list[Claim]:
@@ -175,7 +175,7 @@ def _confirmed(chosen: Sequence[tuple[str, int, str, pl.DataFrame]], least: floa
         return True, "mean over the layer's heads", 100 * float(levels[values.columns[k]].mean())
 
     quantity = "share of attention, less the mean over the layer's heads, on inputs that did not choose it"
-    told = {"kind": "head", "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
-    found = claims_of_columns(values, values.bands(least, seed), **told)
+    common = {"kind": "head", "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
+    found = claims_of_columns(values, values.bands(least, seed), **common)
     order = {looks: place for place, looks in enumerate(dict.fromkeys(looks for looks, *_ in chosen))}
     return sorted(found, key=lambda one: (order[one.about.rpartition(", head ")[0]], -one.effect))

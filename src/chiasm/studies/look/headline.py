@@ -24,7 +24,7 @@ def look_headline(claims: Sequence[Claim]) -> str:
     # What was found comes first.
     asked.sort(key=lambda one: not any(claim.found for claim in one[2]))
     (subject, than, own), *rest = asked
-    parts = [_said(f"from {named}, {subject}", than, own), *(_said(*one) for one in rest), _heads(claims)]
+    parts = [_sentence(f"from {named}, {subject}", than, own), *(_sentence(*one) for one in rest), _heads(claims)]
     return sentence(*parts)
 
 
@@ -40,7 +40,7 @@ def _heads(claims: Sequence[Claim]) -> str:
     return f"{one_of} at the {span} more than the others of the same layer, {'' if len(held) == 1 else 'most '}{which}"
 
 
-def _said(subject: str, than: str, own: Sequence[Claim]) -> str:
+def _sentence(subject: str, than: str, own: Sequence[Claim]) -> str:
     found = []
     for word, sign in (("more", 1), ("less", -1)):
         there = [one for one in own if one.found and one.effect * sign > 0]

@@ -57,8 +57,8 @@ def against_zero(
         null = beside[k]
         return (None, None, None) if null is None else (null.beyond, null.name, null.mean)
 
-    told = {"kind": kind, "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
-    return with_differences(claims_of_columns(own, own.bands(least, seed), **told), beside)
+    common = {"kind": kind, "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
+    return with_differences(claims_of_columns(own, own.bands(least, seed), **common), beside)
 
 
 def with_differences(found: Sequence[Claim], beside: Sequence[BesideControl | None]) -> list[Claim]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
+from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
@@ -14,10 +15,11 @@ from chiasm.core.example import Box, Example, check_boxes
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.core.statistics.jackknife import priority
 from chiasm.core.statistics.streaming import sample_without_order
-from chiasm.data.sequences import all_told
+from chiasm.data.sequences import all_without_media
 from chiasm.measures.base import sampled
 from chiasm.models.encoded import Encoded
 from chiasm.models.geometry import touched
+from chiasm.models.inside.context_index import IndexLens
 from chiasm.models.inside.lenses import ContextLens, InputLens, Lens, OutputLens, random_directions
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
@@ -39,7 +41,7 @@ _MODIFIERS: Final = 3
 
 def texts_of(examples: Sequence[Example], seed: int) -> list[str]:
     """The texts that words are read in: of each of 64 examples its first caption, else its question and answer."""
-    chosen = nsmallest(TEXTS, all_told(examples), key=lambda one: (priority(one.id, seed), one.id))
+    chosen = nsmallest(TEXTS, all_without_media(examples), key=lambda one: (priority(one.id, seed), one.id))
     found = (one.captions[0] if one.captions else f"{one.question} {one.answer}" for one in chosen)
     return list(dict.fromkeys(text.strip() for text in found if text.strip()))
 
@@ -76,13 +78,15 @@ class _Asked(NamedTuple):
 class WordReader:
     """The lenses on one model, and what they say of an example's tokens.
 
-    `texts`: what words in context are read in; they are read at the nine states that the tokens are judged at.
+    `texts`: what words in context are read in; they are read at the nine states that the tokens are judged at. `index`:
+    a folder of LatentLens that holds them already.
     """
 
-    def __init__(self, view: ModelView, texts: Sequence[str], seed: int) -> None:
+    def __init__(self, view: ModelView, texts: Sequence[str], seed: int, index: Path | None = None) -> None:
         self.view, self.seed = view, seed
         self.layers = sampled(view.n_layers)
-        self.lenses: tuple[Lens, ...] = (OutputLens(view), InputLens(view), ContextLens(view, texts, self.layers))
+        context = ContextLens(view, texts, self.layers) if index is None else IndexLens(view, index)
+        self.lenses: tuple[Lens, ...] = (OutputLens(view), InputLens(view), context)
         self._numbers: dict[tuple[str, str], frozenset[int]] = {}
 
     def states(self, encoded: Encoded, spans: Sequence[str]) -> Float[Tensor, "L n D"] | None:

@@ -64,8 +64,8 @@ def _judged(
         random = beside[k]
         return random is None or random.beyond, _CONTROLS[place], level.mean(k)
 
-    told = {"kind": kind, "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
-    return with_differences(claims_of_columns(own, bands, **told), beside)
+    common = {"kind": kind, "quantity": quantity, "unit": POINTS, "least": least, "controlled": controlled}
+    return with_differences(claims_of_columns(own, bands, **common), beside)
 
 
 def _enough(rows: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from chiasm.core.spans import TOP_LEVEL
 from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
+from chiasm.models.inside.context_index import IndexLens, index_digest
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
@@ -114,7 +116,8 @@ class LookWork(Work[LookExample]):
     def _reader(self, view: ModelView) -> WordReader:
         """The lenses on a model, whose words in context are read when they are first needed."""
         if id(view) not in self._readers:
-            self._readers[id(view)] = WordReader(view, self.texts, self.spec.seed)
+            index = self.spec.context_index
+            self._readers[id(view)] = WordReader(view, self.texts, self.spec.seed, Path(index) if index else None)
         return self._readers[id(view)]
 
     def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[AttentionRows]:
@@ -207,8 +210,12 @@ def compute(spec: LookSpec) -> RunDirectory:
     asked, spec = spec, with_defaults(spec)
     inputs = load_inputs(spec, read_examples(spec, spec.data))
     spec = sized(spec, asked, inputs)
+    facts = inputs.facts
+    if spec.context_index:
+        IndexLens(inputs.view, Path(spec.context_index))  # refused before anything is computed
+        facts = facts | {"data": facts["data"] | {"context_index": index_digest(Path(spec.context_index))}}
     return STUDY.completed(
-        spec, inputs.facts, lambda directory: run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
+        spec, facts, lambda directory: run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)
     )
 
 
@@ -224,7 +231,7 @@ def run_look(
     **Errors:** as in `compute`.
     """
     require_same_depth(view, baseline)
-    texts = texts_of(examples, spec.seed) if spec.maps or spec.named else ()
+    texts = texts_of(examples, spec.seed) if (spec.maps or spec.named) and not spec.context_index else ()
     run_examples(LookWork(spec, view, baseline, texts), examples, directory, spec.batch, "look")
     directory.take_turn()
     if "places" in directory.tables():

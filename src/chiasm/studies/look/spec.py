@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from chiasm.core.errors import ChiasmError
 from chiasm.core.options import option
@@ -60,6 +61,13 @@ class LookSpec(ControlledSpec):
         "Of the first so many examples with boxes, judge whether words at an object's tokens name it; 0 for none.",
         at_least=0,
         common=True,
+    )
+
+    context_index: str | Path | None = option(
+        None,
+        "Folder of words in context that LatentLens wrote for this model (`ContextualIndex.save`). Default: words are "
+        "read in texts of the data.",
+        typed_as=str | None,
     )
 
     @property

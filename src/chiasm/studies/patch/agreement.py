@@ -70,9 +70,9 @@ def _idle(cut: str, curves: LayerCurves, tests: int, seed: int) -> list[Claim]:
     for kind, quantity, unit, values, least in sides:
         error = ERROR_SHARE * least
         bands = mean_bands(values, clusters=curves.inputs, smallest_error=error, tests=tests, seed=seed)
-        told = {"kind": kind, "about": cut, "quantity": quantity, "unit": unit, "smallest": least}
+        common = {"kind": kind, "about": cut, "quantity": quantity, "unit": unit, "smallest": least}
         each = [
-            column_claim(bands, k, where=str(layer), inputs=bands.inputs, **told)
+            column_claim(bands, k, where=str(layer), inputs=bands.inputs, **common)
             for k, layer in enumerate(curves.layers)
         ]
         if not any(one.found for one in each):

@@ -121,8 +121,8 @@ def _recoveries(own: ExampleColumns, controls: pl.DataFrame | None, least: float
         name, mean = (None, None) if worst is None else (worst.name, worst.mean)
         return passed if real else False, name, mean
 
-    told = {"quantity": QUANTITY, "unit": POINTS, "least": least, "controlled": controlled}
-    found = claims_of_columns(own, own.bands(least, seed), kind="recovery", **told)
+    common = {"quantity": QUANTITY, "unit": POINTS, "least": least, "controlled": controlled}
+    found = claims_of_columns(own, own.bands(least, seed), kind="recovery", **common)
     beyond = [
         null.claim(one, _kind_beside(null, worst, judging[k]), f"{QUANTITY}, less that of the control")
         for k, (one, worst) in enumerate(zip(found, nearest, strict=True))
@@ -183,8 +183,8 @@ def _nulls(own: ExampleColumns, rows: pl.DataFrame, name: str, least: float, see
 def _odds(effects: pl.DataFrame, least: float, seed: int) -> list[Claim]:
     """The same shares of the gap in log-odds: what they say beside those of log-probabilities, with no control."""
     own = shares(effects, "recovery_odds")
-    told = {"kind": "odds", "quantity": QUANTITY_ODDS, "unit": POINTS, "least": least}
-    return claims_of_columns(own, own.bands(least, seed), **told)
+    common = {"kind": "odds", "quantity": QUANTITY_ODDS, "unit": POINTS, "least": least}
+    return claims_of_columns(own, own.bands(least, seed), **common)
 
 
 def _left_out(effects: pl.DataFrame, pairs: pl.DataFrame | None) -> Claim:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, final
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example, media_key
 from chiasm.data.scenes import changed_answer, is_scene, same_answer
-from chiasm.data.sequences import all_told
+from chiasm.data.sequences import all_without_media
 from chiasm.studies.patch.spec import PairsFrom
 
 BY_DATA, MINIMAL, BY_QUESTION, BY_IMAGE = "data", "minimal", "question", "image"
@@ -52,7 +52,7 @@ class Pairs:
         self.examples, self.mode, self.seed, self.controls, self.scenes = examples, mode, seed, controls, scenes
         self._places: dict[str, int] = {}
         rings: dict[tuple[str, ...], list[_Marked]] = {}
-        for place, one in enumerate(all_told(examples)):
+        for place, one in enumerate(all_without_media(examples)):
             self._places[one.id] = place
             marked = _Marked(self._mark(one.id), place, _plain(one.answer))
             for key in (_question(one), _type(one)):

@@ -38,8 +38,8 @@ def type_claims(
         for k in [place[one.about, one.where]]
     ]
     types = [kinds[example] for example in own.examples]
-    told = {"quantity": QUANTITY, "unit": POINTS, "least": least, "error": ERROR_SHARE * least, "seed": seed}
-    return claims_by_type(chosen, types, own.inputs, **told)
+    common = {"quantity": QUANTITY, "unit": POINTS, "least": least, "error": ERROR_SHARE * least, "seed": seed}
+    return claims_by_type(chosen, types, own.inputs, **common)
 
 
 def _controls_by_type(

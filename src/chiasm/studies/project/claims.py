@@ -96,10 +96,10 @@ def _answers(own: pl.DataFrame, least: float) -> list[Claim]:
     silent = [one.about for one in invalid if one.score.mean >= NEARLY_ALL]
     found = level_claims(scores, least) + level_claims(among, least) + level_claims(invalid, least)
     between = gap_claims(gains, least) + gap_claims(pairs, least)
-    return found + [_told_apart(one, silent) for one in between] + gap_claims(form, least)
+    return found + [_distinguished(one, silent) for one in between] + gap_claims(form, least)
 
 
-def _told_apart(gap: Claim, silent: Collection[str]) -> Claim:
+def _distinguished(gap: Claim, silent: Collection[str]) -> Claim:
     """A difference of two settings of which neither names a class: that they score alike says nothing of them."""
     domain, _, names = gap.about.partition(", ")
     both = {f"{domain}, {name}" for name in (*names.split(" against ")[:1], gap.control)}

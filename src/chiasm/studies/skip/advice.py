@@ -115,8 +115,8 @@ def _described(claims: Sequence[Claim], plan: str) -> str:
     [loss] = of_kind(claims, "loss", plan)
     parts = [right_answers(loss)]
     for one in of_kind(claims, "logprob", plan):
-        told = less_or_more(one, ("higher", "lower"), "nat", digits=3)
-        parts.append(f"log-probability of the plain model's answer {told}")
+        compared = less_or_more(one, ("higher", "lower"), "nat", digits=3)
+        parts.append(f"log-probability of the plain model's answer {compared}")
     times = {one.where: one for one in of_kind(claims, "time", plan)}
     parts += [f"{name} takes {changed_time(times[place])}" for place, name in _PLACES.items() if place in times]
     shares = of_kind(claims, "operations", plan)

@@ -13,13 +13,13 @@ from chiasm.results.series import in_order
 from chiasm.studies.align.charts.panels import (
     NO_INTERVAL,
     STATE,
-    apart,
     control_label,
     control_names,
     depth_lines,
+    distinct_styles,
+    lines_text,
     median_norms,
     one_control,
-    said,
     table_curve,
 )
 
@@ -55,7 +55,7 @@ def norm_curves(norms: pl.DataFrame, controls: pl.DataFrame | None, size: Size) 
     axes = Axes(STATE, "Median norm of a token", log=True, bounds="± 1 SD")
     spread = "bands: one standard deviation over examples" if norms["std"].is_not_null().any() else NO_INTERVAL
     title = "Are tokens of the kinds equally large?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows, spread), legend="tokens of")
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows, spread), legend="tokens of")
 
 
 def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -69,7 +69,7 @@ def drift_curves(drift: pl.DataFrame, controls: pl.DataFrame | None, size: Size)
         )
     ]
     axes, title = Axes(STATE, "Cosine with itself"), "How fast do tokens change from state to state?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, drift), legend="tokens of", columns=2)
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, drift), legend="tokens of", columns=2)
 
 
 def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -88,7 +88,7 @@ def released_gap(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) 
             lines.append(Line(span, table_curve(paired), span_style(span), panel=panel))
             lines.append(Line(span, table_curve(own), span_style(span), AS_RELEASED, panel))
     axes, title = Axes("Hidden state", "Cosine of mean tokens"), "Does averaging over all pairs hide how tokens change?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), legend="tokens of", columns=2)
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows), legend="tokens of", columns=2)
 
 
 def score_dots(score: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -125,7 +125,7 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: S
     kinds = {
         _pair_label(**kind): kind for kind in rows.select("a", "b", "paired").unique(maintain_order=True).to_dicts()
     }
-    styles = apart({label: _pair_style(**kind) for label, kind in kinds.items()})
+    styles = distinct_styles({label: _pair_style(**kind) for label, kind in kinds.items()})
     variants = [v for v in _VARIANTS if v in set(rows["variant"])]
     if _same(rows, "raw", "no_outliers"):  # There were none: the panel would repeat the first.
         variants.remove("no_outliers")
@@ -136,7 +136,9 @@ def similarity_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: S
             lines += depth_lines(label, styles[label], rows, controlled, _VARIANTS[variant], variant=variant, **kind)
     axes = Axes(STATE, "Cosine of mean tokens", reference=0.0)
     title = "At which depth do tokens of the kinds point the same way?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), legend="mean tokens of", columns=3)
+    return line_chart(
+        lines, axes, size, title=title, subtitle=lines_text(lines, rows), legend="mean tokens of", columns=3
+    )
 
 
 def _same(rows: pl.DataFrame, one: str, other: str) -> bool:
@@ -161,7 +163,7 @@ def inside_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size)
             lines += depth_lines(label, number, rows, beside, _VARIANTS[variant], tap=tap, variant=variant)
     axes = Axes("Block (of the residual stream: hidden state)", f"Cosine of {pair['a']} and {pair['b']}", reference=0.0)
     title = "Where inside the blocks do tokens of the kinds come together?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), columns=2)
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows), columns=2)
 
 
 def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -173,13 +175,13 @@ def vocabulary_curves(rows: pl.DataFrame, controls: pl.DataFrame | None, size: S
         (between & ~entropy, "divergence of mean distributions (nat)"),
     ):
         kinds = rows.filter(chosen).select("span", "quantity", "against").unique(maintain_order=True).to_dicts()
-        styles = apart({_quantity_label(**kind): span_style(kind["span"]) for kind in kinds})
+        styles = distinct_styles({_quantity_label(**kind): span_style(kind["span"]) for kind in kinds})
         for kind in kinds:
             label = _quantity_label(**kind)
             lines += depth_lines(label, styles[label], rows, controls, panel, **kind)
     axes = Axes(STATE, "", own_scales=True)
     title = "How sure are tokens of their words, and do the kinds say the same ones?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows), columns=2)
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows), columns=2)
 
 
 def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -193,7 +195,9 @@ def shape_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Si
             lines += depth_lines(label, style, geometry, controls, panel, quantity=quantity, span=span, against=against)
     title = "How narrow are the cones that tokens lie in, and how alike their shapes?"
     axes = Axes(STATE, "", own_scales=True)
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, geometry), legend="tokens of", columns=3)
+    return line_chart(
+        lines, axes, size, title=title, subtitle=lines_text(lines, geometry), legend="tokens of", columns=3
+    )
 
 
 def neighbour_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -205,7 +209,7 @@ def neighbour_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size
         chance = geometry.filter(quantity="neighbours_shuffled", span=a, against=b)
         lines.append(Line(line.label, table_curve(chance), line.style, SHUFFLED))
     axes, title = Axes(STATE, "Neighbours in common (share)"), "Do the kinds hold the same examples near?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows))
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows))
 
 
 def gap_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size) -> Chart:
@@ -214,13 +218,13 @@ def gap_curves(geometry: pl.DataFrame, controls: pl.DataFrame | None, size: Size
     lines = _between(rows, controls, "gap_share")
     axes = Axes(STATE, "Variance between the kinds (share)")
     title = "How much of what tells mean tokens apart is their kind?"
-    return line_chart(lines, axes, size, title=title, subtitle=said(lines, rows))
+    return line_chart(lines, axes, size, title=title, subtitle=lines_text(lines, rows))
 
 
 def _between(rows: pl.DataFrame, controls: pl.DataFrame | None, quantity: str) -> list[Line]:
     """The lines of a quantity of every two spans, and of their controls."""
     pairs = list(rows.select("span", "against").unique(maintain_order=True).iter_rows())
-    styles = apart({f"{a} and {b}": cut_style(f"{a}->{b}") for a, b in pairs})
+    styles = distinct_styles({f"{a} and {b}": cut_style(f"{a}->{b}") for a, b in pairs})
     return [
         line
         for a, b in pairs

@@ -41,13 +41,13 @@ def depth_lines(
     return lines
 
 
-def said(lines: Sequence[Line], rows: pl.DataFrame, bands: str = f"bands: {BANDS}s") -> str:
+def lines_text(lines: Sequence[Line], rows: pl.DataFrame, bands: str = f"bands: {BANDS}s") -> str:
     """What lines and bands are, over how many examples."""
     known = bands if has_intervals(rows) else NO_INTERVAL
     return f"Lines: means over examples; {known}; {counted([one.curve.n for one in lines if one.role == MEASURED])}."
 
 
-def apart(wanted: Mapping[str, int]) -> dict[str, int]:
+def distinct_styles(wanted: Mapping[str, int]) -> dict[str, int]:
     """Numbers of colours as `wanted`, but no two alike while there are others."""
     found: dict[str, int] = {}
     for label, style in wanted.items():

@@ -10,7 +10,7 @@ from chiasm.results.charts.data import fitting, heading
 from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.theme import GREY, PALETTE, SHAPES, Size, config, counted, span_style
 from chiasm.results.series import in_order
-from chiasm.studies.align.charts.panels import apart, control_label, one_control
+from chiasm.studies.align.charts.panels import control_label, distinct_styles, one_control
 
 _NARROWEST = 74
 """Pixels of a panel with others beside it."""
@@ -29,9 +29,9 @@ def token_map(rows: pl.DataFrame, controls: pl.DataFrame | None, size: Size, met
     name = "t-SNE" if method == "tsne" else "the first two principal components"
     ns = counted([found["example_id"].n_unique() for found in panels.values()])
     far = " Distances between groups and their sizes mean nothing." if method == "tsne" else ""
-    said = f"Points: mean tokens of one example, by {name}; thin lines join those of one example; {ns}.{far}"
+    subtitle = f"Points: mean tokens of one example, by {name}; thin lines join those of one example; {ns}.{far}"
     title = "Do tokens of the kinds lie in one cloud or in several?"
-    return scatter(panels, size, title=title, subtitle=said, columns=own["layer"].n_unique())
+    return scatter(panels, size, title=title, subtitle=subtitle, columns=own["layer"].n_unique())
 
 
 def scatter(panels: Mapping[str, pl.DataFrame], size: Size, *, title: str, subtitle: str, columns: int) -> Chart:
@@ -39,7 +39,7 @@ def scatter(panels: Mapping[str, pl.DataFrame], size: Size, *, title: str, subti
     place = pl.col("x", "y").round_sig_figs(4)
     frames = [found.select("example_id", "span", place, panel=pl.lit(name)) for name, found in panels.items()]
     data = pl.concat(frames)
-    styles = apart({span: span_style(span) for span in in_order(data, "span")})
+    styles = distinct_styles({span: span_style(span) for span in in_order(data, "span")})
     columns = max(1, min(columns, int(size.width // (_NARROWEST + 12))))
     side = (size.width - 12 * (columns - 1)) / columns - 2
     kept = alt.selection_point(name="kept", fields=["span"], bind="legend")

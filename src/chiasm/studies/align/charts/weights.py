@@ -44,10 +44,10 @@ def overlap_curves(
             lines.append(Line("as released: padding counted", padded, 1, panel=panel))
     tokens = f"{rows['tokens_a'].max():,} and {rows['tokens_b'].max():,} tokens of n = {rows['n'].min()} examples"
     bounds = "bands: mean bounds of 95 % intervals" if has_intervals(rows) else NO_INTERVAL
-    said = f"Lines: means over matrices; {bounds}; norms from {tokens}."
+    subtitle = f"Lines: means over matrices; {bounds}; norms from {tokens}."
     axes = Axes("Block", "Overlap of kept weights (IoU)", limits=(0.0, 1.0))
     title = f"Do {rows['a'][0]} and {rows['b'][0]} use the same weights?"
-    return line_chart(lines, axes, size, title=title, subtitle=said, columns=3)
+    return line_chart(lines, axes, size, title=title, subtitle=subtitle, columns=3)
 
 
 def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size, *, title: str = _BY_TASK) -> Chart:
@@ -62,9 +62,11 @@ def overlap_matrix(rows: pl.DataFrame, baseline: pl.DataFrame | None, size: Size
         drawn[-1] = (baseline.filter(sparsity=0.5), "iou", f"control: {BASELINE}")
     cells = [cell for shown, column, panel in drawn for cell in _cells(shown, column, panel, names)]
     matrices = rows.select("layer", "matrix").n_unique()
-    said = f"Cells: overlap of the half of the weights that is kept, mean over {matrices} matrices; {_rests_on(rows)}."
+    subtitle = (
+        f"Cells: overlap of the half of the weights that is kept, mean over {matrices} matrices; {_rests_on(rows)}."
+    )
     shades = Shades("overlap (IoU)", limits=(0.33, 1.0), written=".2f")
-    return grid_chart(cells, shades, Sides("", "", square=True), size, title=title, subtitle=said, columns=2)
+    return grid_chart(cells, shades, Sides("", "", square=True), size, title=title, subtitle=subtitle, columns=2)
 
 
 def _cells(rows: pl.DataFrame, column: str, panel: str, names: list[str]) -> list[Cell]:

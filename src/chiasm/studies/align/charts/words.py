@@ -10,7 +10,7 @@ from chiasm.results.charts.lines import Chart
 from chiasm.results.charts.theme import BLACK, PALETTE, Size, config, counted, span_style
 from chiasm.results.schemas import RANDOM_WEIGHTS
 from chiasm.results.series import in_order
-from chiasm.studies.align.charts.panels import BASELINE, apart, control_label, control_names
+from chiasm.studies.align.charts.panels import BASELINE, control_label, control_names, distinct_styles
 
 _WORDS = 6
 _MODEL = "the model"
@@ -41,7 +41,7 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None, size: Si
     columns = min(len(states), max(1, int(size.width // 100)))
     width = size.width / columns - 16
     colour = alt.Color("span:N", legend=None).scale(
-        domain=spans, range=[PALETTE[k] for k in apart({span: span_style(span) for span in spans}).values()]
+        domain=spans, range=[PALETTE[k] for k in distinct_styles({span: span_style(span) for span in spans}).values()]
     )
     others = [name for name in in_order(data, "of") if name != _MODEL]
     base, model = alt.Chart(data), alt.datum.of == _MODEL
@@ -70,9 +70,9 @@ def nearest_words(nearest: pl.DataFrame, controls: pl.DataFrame | None, size: Si
     facet = alt.Facet("panel:N", title=None, sort=in_order(data, "panel")).header(labelLimit=width)
     chart = chart.facet(facet=facet, columns=columns, spacing=12).resolve_axis(x="independent")
     text = "Bars: share of a span's tokens whose most probable word it is"
-    said = f"{text}; marks: the same in controls; {counted(rows['n'].to_list())}; no interval."
+    subtitle = f"{text}; marks: the same in controls; {counted(rows['n'].to_list())}; no interval."
     title = "Which words do tokens give at early, middle and late states?"
-    return chart.properties(title=heading(title, said, size)).configure(**config(size))
+    return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 
 def shown(word: str) -> str:
@@ -102,7 +102,7 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None, size
     width = size.width / columns - 4.5 * size.text
     kept = alt.selection_point(name="kept", fields=["span"], bind="legend")
     colour = alt.Color("span:N", title="tokens of", sort=None).scale(
-        domain=spans, range=[PALETTE[k] for k in apart({span: span_style(span) for span in spans}).values()]
+        domain=spans, range=[PALETTE[k] for k in distinct_styles({span: span_style(span) for span in spans}).values()]
     )
     seen = alt.when(kept).then(alt.value(0.7)).otherwise(alt.value(0.05))
     x = alt.X("middle:Q", title="Index of the word in the vocabulary").axis(tickCount=4)
@@ -124,9 +124,9 @@ def word_histograms(histogram: pl.DataFrame, controls: pl.DataFrame | None, size
     facet = alt.Facet("panel:N", title=None, sort=in_order(data, "panel")).header(labelLimit=width)
     chart = chart.facet(facet=facet, columns=columns, spacing=12).resolve_axis(x="independent")
     dots = f"; dots: {BASELINE}" if len(parts) > 1 else ""
-    said = f"Bars: share of all words that are counted{dots}; {counted(histogram['n'].to_list())}; no interval."
+    subtitle = f"Bars: share of all words that are counted{dots}; {counted(histogram['n'].to_list())}; no interval."
     title = "Where in the vocabulary do the words of tokens lie?"
-    return chart.properties(title=heading(title, said, size)).configure(**config(size))
+    return chart.properties(title=heading(title, subtitle, size)).configure(**config(size))
 
 
 def _ranked(rank: int) -> str:
