@@ -213,6 +213,7 @@ def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_
 
 
 def unit_length(states: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
+    """States of length 1, in float32 at least; zeros stay zeros."""
     return torch.nn.functional.normalize(states.to(torch.promote_types(states.dtype, torch.float32)), dim=-1)
 
 
