@@ -15,6 +15,7 @@ def test_the_cost_of_further_examples_is_a_difference(monkeypatch, capsys):
     assert "+20.0" in told
 
 
+@pytest.mark.heavy
 def test_a_run_is_a_process_whose_peak_and_time_are_taken(tmp_path):
     found = stream._run("eval", "scenes", 6)
     assert found.cpu > 1

@@ -347,6 +347,7 @@ def test_being_asked_to_stop_says_how_to_go_on(sent, model, data, tmp_path, caps
     assert RunDirectory.load(tmp_path / "run").manifest["status"] == "interrupted"
 
 
+@pytest.mark.heavy
 def test_kill_and_resume_give_the_tables_of_an_uninterrupted_run(model, data, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     arguments = ("--executor", "reference", "--cut", "question->last", "--draws", 5)
@@ -417,6 +418,7 @@ def assert_same_tables(first: Path, second: Path) -> None:
         assert one.manifest[key] == two.manifest[key]
 
 
+@pytest.mark.heavy
 def test_output_that_is_not_read_to_its_end_ends_quietly():
     models = "from chiasm.cli.main import main; main(['models'])"
     command = f'{sys.executable} -c "{models}" | head -n 1; echo ${{PIPESTATUS[0]}}'

@@ -42,6 +42,7 @@ def run(words, tmp_path, **how):
     return subprocess.run([*CHIASM, *words], cwd=tmp_path, text=True, timeout=120, check=False, **how)
 
 
+@pytest.mark.heavy
 def test_a_full_standard_output_ends_with_2_and_the_run_is_whole(tmp_path):
     with open("/dev/full", "w") as full:
         done = run([*EVAL, "--out", "run"], tmp_path, stdout=full, stderr=subprocess.PIPE)
@@ -87,6 +88,7 @@ def test_what_cannot_be_written_is_said(tmp_path, capsys, monkeypatch, out, matc
     assert match in said.splitlines()[-1]
 
 
+@pytest.mark.heavy
 def test_a_file_that_would_be_too_large_is_said(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 10, 2 << 10))

@@ -37,6 +37,7 @@ def chiasm(*arguments):
     return int(left.value.code or 0)
 
 
+@pytest.mark.heavy
 def test_a_run_ends_with_findings_and_a_plan(model, data, tmp_path, capsys):
     options = ("--calibration", 2, "--repeats", 1, "--no-controls", "--max-new-tokens", 2, "--max-loss", "100%")
     out = tmp_path / "run"

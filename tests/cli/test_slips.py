@@ -66,3 +66,12 @@ def test_spans_of_some_examples_are_let_through(span):
 def test_what_no_example_can_have_is_refused(span):
     with pytest.raises(ChiasmError, match="there is no span"):
         require_known("a cut", span)
+
+
+@pytest.mark.parametrize("words", [("--data", ""), ("--data", " "), ("--out", ""), ("--out=",)])
+def test_an_empty_name_is_not_the_current_folder(words, capsys):
+    """As a variable that is not set gives it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "tiny", "--limit", "2", *words])
+    assert ended.value.code == 2
+    assert "it is empty" in capsys.readouterr().err

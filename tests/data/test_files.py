@@ -16,7 +16,7 @@ from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Box, Example, require_usable
 from chiasm.core.media import load_image
 from chiasm.data import sources
-from chiasm.data.files import FIELDS, MAX_LINE, TRIED, from_example, read_jsonl, read_parquet, write_jsonl
+from chiasm.data.files import FIELDS, MAX_LINE, TRIED, from_example, read_jsonl, read_parquet, to_example, write_jsonl
 
 ROW = {"id": "a", "image": "a.png", "question": "What is red?", "answer": "circle"}
 BOX = {"name": "circle", "x": 1, "y": 2.5, "w": 3, "h": 4}
@@ -107,15 +107,15 @@ def test_what_spoils_one_example_does_not_cost_the_others(tmp_path):
         ('{"id": "b", "question": "?", "question": "!"}', "line 2 .*given twice"),
         ("[]", "line 2 .*a list"),
         ('"text"', "line 2 .*a text"),
-        ("null", "line 2 .*NoneType"),
+        ("null", "line 2 .*holds null"),
         ({"question": "?"}, "line 2 .*no `id`"),
         ({"id": "b"}, "line 2 .*no `question`"),
         ({"id": " ", "question": "?"}, "line 2 .*`id` is empty"),
-        ({"id": 7, "question": "?"}, "line 2 .*`id` is a int"),
+        ({"id": 7, "question": "?"}, "line 2 .*`id` is a number"),
         ({"id": "b", "question": ["?"]}, "line 2 .*`question` is a list"),
         ({"id": "b", "question": "?", "answer": True}, "line 2 .*true or false"),
         ({"id": "b", "question": "?", "options": "yes, no"}, "line 2 .*`options` is a text"),
-        ({"id": "b", "question": "?", "captions": [1]}, "line 2 .*`captions` is a int"),
+        ({"id": "b", "question": "?", "captions": [1]}, "line 2 .*`captions` is a number"),
         ({"id": "b", "question": "?", "image": {"bytes": ""}}, "line 2 .*`image` is an object"),
         ({"id": "b", "question": "?", "image": ""}, "line 2 .*empty path"),
         ({"id": "b", "question": "?", "imgae": "a.png"}, "line 2 .*Did you mean `image`"),
@@ -270,7 +270,7 @@ def stored(draw, folder):
         videos=draw(paths),
         audios=draw(paths),
         options=draw(st.lists(words, max_size=3).map(tuple)),
-        type=draw(words),
+        type=draw(text),
         boxes=draw(st.lists(st.builds(Box, words, number, number, number, number), max_size=2).map(tuple)),
         captions=draw(st.lists(words, max_size=3).map(tuple)),
         answers=draw(st.lists(words, max_size=3).map(tuple)),
@@ -331,3 +331,16 @@ def test_a_broken_parquet_file_is_refused(tmp_path, keep):
     pq.write_table(pa.table({"id": ["a"], "question": ["?" * 500]}), path)
     path.write_bytes(path.read_bytes()[:keep])
     refused(path, f"{re.escape(str(path))}: it is not a whole Parquet file", read_parquet)
+
+
+@pytest.mark.parametrize("given", [{}, {"type": None}, {"type": ""}, {"type": "  "}])
+def test_a_type_of_nothing_is_none(tmp_path, given):
+    assert (
+        to_example({"id": "a", "question": "?", **given}, tmp_path, "line 1").type == Example(id="a", question="?").type
+    )
+
+
+@pytest.mark.parametrize(("value", "name"), [(None, "null"), (3, r"a number \(3\)"), (1.5, r"a float \(1.5\)")])
+def test_a_line_that_is_no_object_is_named_as_json_names_it(tmp_path, value, name):
+    with pytest.raises(ChiasmError, match=f"it holds {name}"):
+        to_example(value, tmp_path, "line 1")

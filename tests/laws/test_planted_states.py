@@ -137,6 +137,7 @@ def test_what_was_not_chosen_by_is_judged(searched):
     assert open_["most"][:2].min() > 1e-3
 
 
+@pytest.mark.heavy
 def test_a_random_model_claims_no_sufficient_set(searched):
     """Its answers are right by accident, so that no set of routes keeps more of them than others do."""
     run = flow_runs.run(

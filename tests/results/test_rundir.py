@@ -220,9 +220,9 @@ def test_without_a_directory_it_lives_as_long_as_the_object(quick):
 
 
 def test_a_run_goes_on_where_its_data_and_model_lie_elsewhere_by_now(tmp_path, quick):
-    def facts(folder: str, boxes: str = "1") -> dict:
-        fields = {"questions": "a", "boxes": boxes, "images": "c"}
-        data = {"name": f"{folder}/d.jsonl", "examples": 2, "hash": f"h{boxes}", "fields": fields}
+    def facts(folder: str, boxes: str = "1", examples: int = 2) -> dict:
+        fields = {"questions": f"a{examples}", "boxes": boxes, "images": f"c{examples}"}
+        data = {"name": f"{folder}/d.jsonl", "examples": examples, "hash": f"h{boxes}{examples}", "fields": fields}
         return {"data": data, "model": {"id": f"{folder}/m", "weights": "ab"}}
 
     with open_directory(tmp_path, Spec(), facts=facts("/home/ann/x")) as run:
@@ -232,6 +232,8 @@ def test_a_run_goes_on_where_its_data_and_model_lie_elsewhere_by_now(tmp_path, q
         assert run.done() == {0}
     with pytest.raises(ChiasmError, match="the boxes of its examples are not what they were"):
         open_directory(tmp_path, Spec(), facts=facts("../y", boxes="2"), resume=True)
+    with pytest.raises(ChiasmError, match="it is 3 examples, and there were 2"):
+        open_directory(tmp_path, Spec(), facts=facts("../y", examples=3), resume=True)
 
 
 def test_no_text_of_a_run_names_a_folder_of_its_author(monkeypatch, tmp_path):

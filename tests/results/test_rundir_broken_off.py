@@ -127,6 +127,7 @@ with open_directory(out / "run", Spec(), resume=True) as run:
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_sigkill_in_a_loop(tmp_path):
     chance = random.Random(0)

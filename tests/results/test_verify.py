@@ -1,7 +1,10 @@
 """What was altered, is missing, doubled, foreign or stray is noticed by whoever meets it."""
 
 import json
+import os
+import re
 import shutil
+import sys
 
 import pytest
 from tests.support.rundirs import Spec, open_directory, quick, rows
@@ -59,7 +62,7 @@ def problems(out) -> list[str]:
 
 
 def test_a_run_as_it_was_written_has_no_problem(finished_run, capsys):
-    assert verify(finished_run) == ("complete", 2, 8, 2, [])
+    assert verify(finished_run)[:5] == ("complete", 2, 8, 2, [])
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(finished_run)])
     assert ended.value.code == 0
@@ -239,7 +242,7 @@ def test_a_manifest_without_a_part_is_refused_in_words(finished_run, key, capsys
         open_directory(finished_run, Spec(), resume=True)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "", '{"format": 99}', '{"format": 3}', "\x00"])
+@pytest.mark.parametrize("content", ["{", "[]", "", '{"format": 99}', '{"format": 3}', "\x00", "[" * 100_000])
 def test_a_manifest_that_is_none_is_refused_in_words(finished_run, content, capsys):
     (finished_run / "manifest.json").write_text(content)
     for verb in ("report", "verify"):
@@ -262,3 +265,72 @@ def test_many_reasons_do_not_swell_the_manifest(tmp_path, quick):
     loaded = RunDirectory.load(tmp_path)
     assert loaded.counts()["failed"] == len(loaded.failures()) == 5000
     assert loaded.table("failures").columns == ["example_id", "outcome", "reason"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes")
+def test_a_pipe_in_place_of_a_manifest_is_not_opened(finished_run, capsys):
+    (finished_run / "manifest.json").unlink()
+    os.mkfifo(finished_run / "manifest.json")
+    for verb in ("report", "verify"):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, str(finished_run)])
+        assert ended.value.code == 2
+        assert "damaged: it is no file" in capsys.readouterr().err
+
+
+def test_the_number_of_the_format_switches_no_check_off(finished_run):
+    file = finished_run / "manifest.json"
+    said = json.loads(file.read_text())
+    for change in (lambda one: None, lambda one: one.pop("digest")):
+        lowered = json.loads(json.dumps(said)) | {"format": 2}
+        lowered["counts"]["kept"] = 4
+        change(lowered)
+        file.write_text(json.dumps(lowered))
+        with pytest.raises(ChiasmError, match="it was altered after it had been written"):
+            manifests.read(finished_run)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda said: said.pop("tables"), "no `tables` or `files`"),
+        (lambda said: said.update(tables=None), "no `tables` or `files`"),
+        (lambda said: said.update(files=[1]), "no `tables` or `files`"),
+        (lambda said: said["tables"]["eval"].update(rows="8"), "how large one of its tables is"),
+        (lambda said: said["tables"].update(eval=1), "how large one of its tables is"),
+        (lambda said: said["tables"].update({"../../x": said["tables"]["eval"]}), "outside the run"),
+        (lambda said: said["files"].update({"/etc/passwd": said["files"]["plan.json"]}), "outside the run"),
+        (lambda said: said["files"].update({"a/../../x": said["files"]["plan.json"]}), "outside the run"),
+    ],
+)
+def test_a_manifest_of_somebody_else_opens_nothing_outside_its_run(finished_run, change, found, capsys):
+    altered(finished_run, change)
+    for verb in ("report", "verify"):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, str(finished_run)])
+        assert ended.value.code == 2
+        assert found in capsys.readouterr().err
+
+
+def test_what_a_run_says_nothing_of_is_named(finished_run, capsys):
+    (finished_run / "drawn.json").unlink()
+    assert "`chiasm report` draws them again" in verify(finished_run).unknown
+    (finished_run / "report.html").unlink()
+    shutil.rmtree(finished_run / "figures")
+    assert verify(finished_run).unknown.startswith("It has neither figures nor a report")
+    main_ends(["verify", str(finished_run)], 0)
+    assert "neither figures nor a report" in capsys.readouterr().out
+
+
+def test_an_unfinished_run_is_not_said_to_be_whole(unfinished_run):
+    found = verify(unfinished_run)
+    assert found.problems == []
+    assert re.match(r"It is not finished: [1-9]\d* examples are on the disk", found.unknown)
+    shutil.rmtree(next((unfinished_run / "shards").glob("000001*")))
+    assert verify(unfinished_run).unknown != found.unknown
+
+
+def main_ends(words, code):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == code

@@ -27,7 +27,7 @@ def assert_same(first: RunDirectory, second: RunDirectory) -> None:
 
 @pytest.mark.parametrize(
     ("workers", "summed"),
-    [(2, False), (3, True), *(pytest.param(*one, marks=pytest.mark.heavy) for one in ((2, True), (3, False)))],
+    [(2, False), *(pytest.param(*one, marks=pytest.mark.heavy) for one in ((2, True), (3, False), (3, True)))],
 )
 def test_tables_are_those_of_one_process(tmp_path, summed, workers):
     task = CountingTask(tmp_path / "run", summed=summed)
@@ -45,6 +45,7 @@ def test_threads_of_one_process_share_as_well(tmp_path):
     assert_same(alone(tmp_path), RunDirectory.load(task.out))
 
 
+@pytest.mark.heavy
 def test_one_that_dies_while_it_starts_is_tried_again_and_then_an_error(tmp_path, caplog):
     task = CountingTask(tmp_path / "run", dies_first=1)
     with pytest.raises(ChiasmError, match=r"process 1 of 2: it ended 3 times before it had begun \(signal 9\)"):
@@ -52,6 +53,7 @@ def test_one_that_dies_while_it_starts_is_tried_again_and_then_an_error(tmp_path
     assert caplog.text.count("ended without an answer (signal 9); started again") == 2
 
 
+@pytest.mark.heavy
 def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     task = CountingTask(tmp_path / "run", examples=30, batch=3, deadly=("e7",))
     assert share(task, 2, LocalProcesses(2), task.join) == 4  # twice with its batch, twice alone
@@ -62,6 +64,7 @@ def test_an_example_that_ends_processes_is_left_out_alone(tmp_path, caplog):
     assert found.table("eval").equals(whole.table("eval").filter(whole.table("eval")["example_id"] != "e7"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "deadly", [("e7", "e8"), *(pytest.param(one, marks=pytest.mark.heavy) for one in (("e7",), ("e0", "e29")))]
 )
@@ -78,6 +81,7 @@ def test_where_batches_are_added_up_such_an_example_is_left_out_as_well(tmp_path
     assert found.table("sums")["total"][0] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.heavy
 def test_others_wait_until_the_first_has_opened_the_directory(tmp_path):
     """They load what they need meanwhile; one that is told to stop instead ends at once."""
     task = CountingTask(tmp_path / "run")

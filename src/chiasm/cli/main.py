@@ -7,6 +7,7 @@ who thinks better of it at once is answered as later: what the command line need
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chiasm.core.interruption import listen, require_uninterrupted
@@ -50,6 +51,7 @@ def _run(typed: list[str]) -> int:
 
     try:
         words = in_todays_words(list(typed))
+        _require_out(words)
         with logging_to_terminal():
             app = application(words, every="--help-all" in words)
             code = app(
@@ -80,6 +82,17 @@ def _run(typed: list[str]) -> int:
         _drop_output()
         return _as_object(typed, found, "Finished parts of a run are kept: --resume", 2)
     return code or 0
+
+
+def _require_out(words: Sequence[str]) -> None:
+    """Refuse an empty folder, as of a variable that is not set: a path made of nothing is the current folder.
+
+    **Errors:** `ChiasmError`.
+    """
+    from chiasm.core.errors import ChiasmError
+
+    if "--out=" in words or ("--out", "") in pairwise(words):
+        raise ChiasmError("--out ''", "it is empty", "Name a new folder, or leave it out")
 
 
 def _as_object(typed: Sequence[str], found: str, todo: str, code: int) -> int:

@@ -22,7 +22,8 @@ def mistake_of(error: CycloptsError, typed: Sequence[str]) -> ChiasmError:
         return _of_option(asked, error, todo)
     # The library's own words end with what it would offer.
     found, _, offered = str(error).strip().partition(" Did you mean ")
-    return ChiasmError(asked, found.rstrip("."), f"Did you mean {offered}" if offered else todo)
+    found = found.removesuffix(", ...").rstrip(".")
+    return ChiasmError(asked, found, f"Did you mean {offered}" if offered else todo)
 
 
 def _of_option(asked: str, error: UnknownOptionError, todo: str) -> ChiasmError:

@@ -14,7 +14,8 @@ def verify(run: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fals
     """Is a run as it was written? Reads every file again and compares it with the digests that the run keeps.
 
     Ends with 2 where something is missing or altered, and names each. What is damaged of a run that is not finished is
-    computed anew by --resume; figures and report are drawn anew by `chiasm report`.
+    computed anew by --resume; figures and report are drawn anew by `chiasm report`. What a run says nothing of is
+    named: finished batches of a run that goes on are listed nowhere, and neither are figures that were never drawn.
 
         chiasm verify runs/demo
 
@@ -23,7 +24,7 @@ def verify(run: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fals
     run
         Run directory.
     json
-        Print one object, for programs: `path`, `status`, `tables`, `rows`, `files`, `problems`.
+        Print one object, for programs: `path`, `status`, `tables`, `rows`, `files`, `problems`, `unknown`.
     """
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from chiasm.results.verify import verify as verified
@@ -36,6 +37,6 @@ def verify(run: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fals
     else:
         print(
             f"{run} is as it was written: {found.status}, {found.tables} tables with {found.rows:,} rows, "
-            f"{found.files} other files."
+            f"{found.files} other files. {found.unknown}".rstrip()
         )
     return 2 if found.problems else 0

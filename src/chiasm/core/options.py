@@ -151,6 +151,9 @@ class Declared:
     def _one(self, value: Any) -> Any:
         if self.option.convert is not None:
             value = self.option.convert(value)
+        if isinstance(value, str) and not value.strip() and Path in _alternatives(self.type):
+            # An unset variable of a shell; as a path it would be the current folder.
+            raise ChiasmError(self._asked(repr(value)), "it is empty", "Name a file or folder, or leave it out")
         if not _fits(value, self.type):
             asked = self._asked(repr(value) if self.typed else value)
             raise ChiasmError(asked, f"it is a {type(value).__name__}", f"Give {_named(self.type)}")

@@ -230,8 +230,9 @@ def _require_types(where: str, example: Example) -> None:
 def to_example(fields: Any, folder: Path, where: str) -> Example:
     """The example that `fields` describes; relative paths start from `folder`, `where` names the line in errors.
 
-    A field that is null is absent. What is wrong with one example only (no such image, an address in place of a
-    path, a file outside `folder`, an empty question) is that example's failure when it is used.
+    A field that is null is absent, and so is a `type` of nothing but spaces. What is wrong with one example only (no
+    such image, an address in place of a path, a file outside `folder`, an empty question) is that example's failure
+    when it is used.
 
     **Errors:** `ChiasmError` for a missing or unknown field and for a value of the wrong type.
     """
@@ -262,6 +263,8 @@ def to_example(fields: Any, folder: Path, where: str) -> Example:
             values[name] = _text(value, where, name)
     if not values["id"].strip():
         _refuse(where, "its `id` is empty", "Every example needs an `id`")
+    if not values.get("type", "-").strip():
+        del values["type"]
     return Example(**values)
 
 
@@ -342,6 +345,7 @@ def _sides(box: Mapping[str, Any], where: str) -> None:
 
 def _type_name(value: Any) -> str:
     words = {dict: "an object", list: "a list", str: "a text", bool: "true or false", bytes: "raw bytes"}
+    words |= {type(None): "null", int: f"a number ({shortened(repr(value))})"}
     return words.get(type(value)) or f"a {type(value).__name__} ({shortened(repr(value))})"
 
 

@@ -231,6 +231,10 @@ def _changed(fact: str, there: Any, here: Any) -> str:
         return next((found for a, b in zip(there, here, strict=True) if (found := _changed(fact, a, b))), "")
     if isinstance(there, dict) and isinstance(here, dict) and "fields" in there and "fields" in here:
         changed = [name for name, digest in here["fields"].items() if there["fields"].get(name) != digest]
+        if there.get("examples") != here.get("examples"):
+            return f"it is {here.get('examples')} examples, and there were {there.get('examples')}"
+        # A pair is kept with the ids, so that runs without any keep their digests.
+        changed = ["ids or pairs" if name == "ids" else name for name in changed]
         if changed:
             return f"the {' and '.join(changed)} of its examples are not what they were"
     return f"`{fact}` is not what it was ({manifests.difference(there, here)})"

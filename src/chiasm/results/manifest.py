@@ -1,8 +1,10 @@
 """`manifest.json`: what was run, by what, and how far it came."""
 
+import errno
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from chiasm.core.digests import digest_of_value
@@ -37,12 +39,43 @@ def read(root: Path) -> dict[str, Any] | None:
             raise _damaged(root, f"it has no `{key}`")
     if manifest["status"] not in _STATUS:
         raise _damaged(root, f"its status is `{manifest['status']}`")
-    if manifest["format"] == FORMAT and manifest.get("digest") != _digest(manifest):
+    # Earlier formats kept no digests: one that has some was not written as such.
+    digests = "digest" in manifest or any("digest" in str(entry) for entry in _entries(manifest, "tables"))
+    if (manifest["format"] == FORMAT or digests) and manifest.get("digest") != _digest(manifest):
         raise _damaged(root, "it was altered after it had been written")
+    if manifest["format"] == FORMAT:
+        _require_entries(root, manifest)
     if manifest["format"] == 1:
         # Studies had the names of their spec classes: `FlowSpec` is `flow`.
         manifest["study"] = manifest["study"].removesuffix("Spec").lower()
     return manifest
+
+
+def _entries(manifest: Mapping[str, Any], key: str) -> list[Any]:
+    known = manifest.get(key)
+    return list(known.values()) if isinstance(known, dict) else []
+
+
+def _require_entries(root: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse what it says of tables and files unless these lie in the run, with the numbers that all are read by.
+
+    A digest shows that nothing was altered by accident; whoever writes another one can write anything.
+    """
+    if not isinstance(manifest.get("tables"), dict) or not isinstance(manifest.get("files", {}), dict):
+        raise _damaged(root, "it has no `tables` or `files`")
+    for key, numbers in (("tables", ("bytes", "rows")), ("files", ("bytes",))):
+        for name, entry in manifest.get(key, {}).items():
+            if not lies_within(name) or (key == "tables" and "/" in name):
+                raise _damaged(root, f"one of its {key} would lie outside the run")
+            whole = isinstance(entry, dict) and isinstance(entry.get("digest"), str)
+            if not whole or any(type(entry.get(number)) is not int for number in numbers):
+                raise _damaged(root, f"it does not say how large one of its {key} is")
+
+
+def lies_within(name: str) -> bool:
+    """Whether a file of this name lies in the folder of its run."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and ".." not in parts and not PurePosixPath(name).is_absolute() and "\0" not in name
 
 
 def write(root: Path, manifest: dict[str, Any]) -> None:
@@ -61,8 +94,17 @@ def _damaged(root: Path, found: str) -> ChiasmError:
 
 
 def read_json(path: Path) -> Any:
-    """The value in `path`; `ValueError` if it is not JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value in `path`.
+
+    **Errors:** `ValueError` if it is not JSON, or nested deeper than Python reads; `OSError` for pipes and devices,
+    which are not opened.
+    """
+    if not path.is_file() and not path.is_dir() and path.exists():
+        raise OSError(errno.EINVAL, "it is no file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_json(path: Path, value: Any) -> None:

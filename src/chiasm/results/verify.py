@@ -21,13 +21,17 @@ _DRAWN_FILES = ("report.html", "figures")
 
 
 class Verified(NamedTuple):
-    """What was found. `problems`: in words, none where everything is as it was written."""
+    """What was found. `problems`: in words, none where everything is as it was written.
+
+    `unknown`: what nothing in the run says anything of, in words; empty where it says all.
+    """
 
     status: str
     tables: int
     rows: int
     files: int
     problems: list[str]
+    unknown: str = ""
 
 
 def verify(path: Path | str) -> Verified:
@@ -46,9 +50,17 @@ def verify(path: Path | str) -> Verified:
         )
     tables, files = manifest["tables"], manifest.get("files", {})
     problems = [*_tables(root, manifest), *_files(root, files, KEPT_FILES), *_counts(root, manifest), *_drawn(root)]
-    problems += _leftovers(root) if manifest["status"] == "complete" else _shards(root, manifest)
+    if manifest["status"] == "complete":
+        problems += _leftovers(root)
+        unknown = "" if (root / _DRAWN).exists() else _not_drawn(root)
+    else:
+        shards = Shards(root / FOLDER, run_mark(manifest))
+        problems += _shards(root, shards)
+        there = sum(job["size"] for job in shards.jobs.values())
+        unknown = f"It is not finished: {there} examples are on the disk in batches; one that is gone leaves no trace, "
+        unknown += "and is computed again by --resume."
     rows = sum(table["rows"] for table in tables.values())
-    return Verified(manifest["status"], len(tables), rows, len(files), problems)
+    return Verified(manifest["status"], len(tables), rows, len(files), problems, unknown)
 
 
 def note_drawn(run: RunDirectory) -> None:
@@ -107,7 +119,8 @@ def _drawn(root: Path) -> Iterator[str]:
     try:
         said = manifests.read_json(root / _DRAWN)
         whole = digest_of_value({"files": said["files"]}) == said["digest"]
-    except (ValueError, KeyError, TypeError):
+        whole = whole and all(map(manifests.lies_within, said["files"]))
+    except (OSError, ValueError, KeyError, TypeError):
         whole, said = False, {}
     if not whole:
         yield f"{_DRAWN} was altered"
@@ -115,13 +128,19 @@ def _drawn(root: Path) -> Iterator[str]:
     yield from _files(root, said["files"], ("figures",))
 
 
+def _not_drawn(root: Path) -> str:
+    there = [name for name in _DRAWN_FILES if (root / name).exists()]
+    if there:
+        return f"What {' and '.join(there)} held is not known: {_DRAWN} is not there. `chiasm report` draws them again."
+    return "It has neither figures nor a report: `chiasm report` draws them."
+
+
 def _leftovers(root: Path) -> Iterator[str]:
     if (root / FOLDER).exists():
         yield f"{FOLDER}/ was not written by the run, which is finished"
 
 
-def _shards(root: Path, manifest: dict[str, Any]) -> Iterator[str]:
-    shards = Shards(root / FOLDER, run_mark(manifest))
+def _shards(root: Path, shards: Shards) -> Iterator[str]:
     for path in sorted((root / FOLDER).iterdir()) if (root / FOLDER).is_dir() else ():
         name = f"{FOLDER}/{path.name}"
         if path.name.startswith(PARTIAL):

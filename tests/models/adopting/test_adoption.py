@@ -93,6 +93,7 @@ def test_a_processor_that_takes_no_text_is_refused_by_its_class():
         require_questions(Hears, CONFIG_MAPPING["qwen2_audio"]())
 
 
+@pytest.mark.heavy
 def test_what_one_kind_of_input_breaks_is_tried_again_by_its_laws_alone(monkeypatch):
     model, processor = vip_llava()
     asked = []

@@ -87,6 +87,7 @@ def tried(numbers, originals, folder):
     return Counter((kind, came) for kind, came, _ in found), wrong
 
 
+@pytest.mark.heavy
 def test_a_sample_of_damages(originals, tmp_path):
     counts, wrong = tried(range(0, 525, 21), originals, tmp_path)
     assert not wrong

@@ -190,6 +190,7 @@ def test_report_and_findings(run):
     assert "chiasm.align(model=&#39;llava&#39;" in page
 
 
+@pytest.mark.heavy
 def test_an_interrupted_run_resumed_gives_the_tables_of_a_whole_one(tmp_path, monkeypatch, run, baseline):
     view = view_of("llava")
     options = {"baseline": baseline, "as_released": True, "batch_size": 4, "out": tmp_path / "run"}
@@ -312,6 +313,7 @@ def test_released_masks_are_those_of_the_released_code():
     assert np.mean(half) == pytest.approx(0.7674, abs=1e-3)
 
 
+@pytest.mark.heavy
 def test_several_models_with_random_weights_are_read_without_words():
     found = chiasm.align("tiny", limit=9, inside=False, vocabulary_tokens=0, random_models=3)
     further = found.table("parts_random")

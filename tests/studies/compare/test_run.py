@@ -43,6 +43,7 @@ def test_tables_figures_and_findings(views, tmp_path):
     assert not (tmp_path / "run" / "shards").exists()
 
 
+@pytest.mark.heavy
 def test_a_stopped_comparison_repeats_no_finished_model(views, tmp_path, monkeypatch):
     read = []
     run_align = study.run_align

@@ -248,6 +248,7 @@ def test_a_word_that_depends_on_the_image_is_told_from_one_that_does_not(saying)
     assert {where for (about, where), verdict in held.items() if verdict != "practically none"} <= {"1"}
 
 
+@pytest.mark.heavy
 def test_nothing_is_claimed_of_words_of_a_random_model(saying):
     """Beside models of its own kind, which differ in nothing but their draw."""
     saying({f"llava-{k}": "a circle or a star" if k % 2 else "the square is red" for k in range(20)})

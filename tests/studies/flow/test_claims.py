@@ -76,6 +76,7 @@ def test_interval_p_and_verdict_agree():
             assert one.low > 0 or one.high < 0
 
 
+@pytest.mark.heavy
 def test_noise_is_seldom_claimed():
     named = 0
     for seed in range(40):

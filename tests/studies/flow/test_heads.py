@@ -165,6 +165,7 @@ def test_a_planted_head_is_found_and_no_other():
     assert len(said) == 2
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.heavy)])
 def test_no_head_of_a_random_model_is_claimed(seed):
     """Beside models of its own kind, which differ in nothing but their draw."""

@@ -260,5 +260,5 @@ def test_data_may_lie_elsewhere_when_a_run_is_taken_up(tmp_path):
         sources, examples = study._as_recorded(opened.manifest, ["moved/photos"] * 2, {"moved/photos": DATA["photos"]})
     assert sources == ["photos", "photos"]
     assert examples == {"photos": DATA["photos"]}
-    with pytest.raises(ChiasmError, match="the ids of its examples are not what they were"):
+    with pytest.raises(ChiasmError, match="the ids or pairs of its examples are not what they were"):
         STUDY.open(again, facts("photos", "b"))
