@@ -62,6 +62,7 @@ def test_what_was_asked_for_is_accounted_for(verb, data):
         assert any("answered wrongly" in str(line) for line in run.reporter.summary())
 
 
+@pytest.mark.heavy
 def test_several_models_count_every_example_once(data, tmp_path):
     run = chiasm.compare(["tiny", "tiny-random"], data=data, tasks=(), out=tmp_path / "run")
     counts = check(open_run(run.path), 2 * len(data))

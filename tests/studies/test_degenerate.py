@@ -27,6 +27,7 @@ RUNS = {
     "prune": {"calibration": 6, "sparsities": (0.5,), "combine": False},
     "compare": {"models": ("tiny", "tiny-random"), "tasks": ()},
 }
+_QUICK = ("eval", "look")
 Change = Callable[[str, pl.DataFrame], pl.DataFrame | None]
 
 
@@ -126,7 +127,7 @@ def changed(source: Path, target: Path, change: Change) -> Run:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("verb", RUNS)
+@pytest.mark.parametrize("verb", [one if one in _QUICK else pytest.param(one, marks=pytest.mark.heavy) for one in RUNS])
 def test_a_report_needs_no_row_that_may_be_missing(verb, change, made, drawn, tmp_path):
     if change != "as it is" and leaves_all(made(verb), CHANGES[change]):
         pytest.skip("the tables stay as they are")

@@ -85,6 +85,7 @@ def test_controls_stand_beside_every_table(run):
         assert both.height == each * run.table(name).height
 
 
+@pytest.mark.heavy
 def test_controls_are_drawn(run):
     """In every chart: as a line or a mark of its own, or as a panel of its own."""
     for name in run.charts:
@@ -105,6 +106,7 @@ def test_six_charts_stand_in_the_report_and_all_can_be_drawn(run):
         assert svg(specification(run.chart(name, width="3.3in"))).startswith("<svg")
 
 
+@pytest.mark.heavy
 def test_the_rule_for_outlier_dimensions_is_given_with_its_count(run):
     rows = run.table("outliers")
     assert set(rows.filter(pl.col("tap") == "residual")["layer"]) == set(range(5))
@@ -171,6 +173,7 @@ def test_masks_by_task():
     }
 
 
+@pytest.mark.heavy
 def test_masks_by_task_stand_beside_those_of_random_weights(baseline):
     typed = [replace(e, type=("a", "b")[k % 2]) for k, e in enumerate(EXAMPLES[:6])]
     found = align(view_of("llava"), typed, baseline=baseline, inside=False, vocabulary_tokens=0, by_task=True)

@@ -77,6 +77,7 @@ def test_questions_on_one_image_count_together_in_every_table(views):
     assert (both["accuracy_high"] == both["high"]).all()
 
 
+@pytest.mark.heavy
 def test_captions_without_labels_have_no_accuracy(views, tmp_path):
     examples = [replace(e, answer="", captions=("a cat", "an owl")) for e in EXAMPLES]
     run = compare(views[:2], examples, out=tmp_path / "run")
@@ -96,6 +97,7 @@ def test_one_model_is_no_comparison(views):
         compare(views[:1], EXAMPLES)
 
 
+@pytest.mark.heavy
 def test_further_tasks_give_outcomes_and_their_relations(views, tmp_path):
     examples = [
         replace(e, captions=(f"a {name}",), boxes=(Box(name, 1, 1, 5, 5),))

@@ -144,6 +144,7 @@ def walks(monkeypatch):
     return found
 
 
+@pytest.mark.heavy
 def test_a_killed_search_goes_on_where_it_was(view, walks, tmp_path):
     chosen, out = flow_runs.examples(6), tmp_path / "run"
     whole = flow_runs.run(view, chosen, **killed_search.OPTIONS)
@@ -160,6 +161,7 @@ def test_a_killed_search_goes_on_where_it_was(view, walks, tmp_path):
     assert not (out / "shards").exists()
 
 
+@pytest.mark.heavy
 def test_what_is_damaged_of_a_search_is_walked_again(view, walks, tmp_path, monkeypatch):
     chosen, out = flow_runs.examples(6), tmp_path / "run"
     whole = flow_runs.run(view, chosen, **killed_search.OPTIONS)

@@ -107,11 +107,13 @@ def test_baselines_are_read_together_too_and_stand_beside_their_data(run):
     assert baselines_beside(("random",), data) == {"one": "random"}
 
 
+@pytest.mark.heavy
 def test_a_control_is_drawn_in_every_figure(run):
     for name in set(run.charts) - {"figure-2-map", "figure-8-norms"}:
         assert "random" in json.dumps(specification(run.chart(name))), name
 
 
+@pytest.mark.heavy
 def test_all_figures_are_drawn(run):
     numbers = ("2", "2-map", "3", "3-norms", "7", "7-scores", "8", "8-norms", "9", "13", "22", "22-layers")
     assert run.charts == [f"figure-{number}" for number in numbers]
@@ -148,6 +150,7 @@ def test_one_model_alone_has_figures_too(views):
     assert found.table("paper_models")["n"].to_list() == [5]
 
 
+@pytest.mark.heavy
 def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, tmp_path):
     loaded = []
 
@@ -171,6 +174,7 @@ def test_a_stopped_run_goes_on_behind_the_models_that_are_finished(views, run, t
                 assert whole[column].to_list() == parts[column].to_list()
 
 
+@pytest.mark.heavy
 def test_a_model_stopped_halfway_goes_on_from_its_sums(views, tmp_path, monkeypatch):
     few = {name: found[:4] for name, found in DATA.items()}
     sources, options = ("photos", "charts", "photos"), {"models": ("one", "two", "random"), "baselines": ("random",)}

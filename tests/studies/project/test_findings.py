@@ -282,6 +282,7 @@ def test_form_is_told_from_knowledge_only_above_chance():
     assert "part of what is missing is form" not in said(made(answers, among={"zero-shot": 0.1, "ft-proj": 0.25}))
 
 
+@pytest.mark.heavy
 def test_pure_noise_is_seldom_a_finding():
     wrong = []
     for start in range(40):

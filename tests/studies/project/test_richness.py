@@ -39,6 +39,7 @@ def run(images, tmp_path_factory):
     return chiasm.project(view, images, settings=settings, out=out, fresh=True, **QUICK)
 
 
+@pytest.mark.heavy
 def test_every_place_is_read_by_every_probe_in_every_setting(run):
     richness = run.table("richness")
     counted = richness.group_by("setting").agg(pl.len(), pl.col("where").n_unique())

@@ -70,6 +70,7 @@ def test_every_setting_is_tuned_and_the_model_left_as_it_was(images, tmp_path):
     assert notes["classes"] == 2
 
 
+@pytest.mark.heavy
 def test_a_run_that_was_broken_off_goes_on(images, tmp_path, monkeypatch):
     settings = ("zero-shot", "ft-proj")
     whole = chiasm.project(view(), images, settings=settings, out=tmp_path / "whole", **QUICK)
@@ -95,6 +96,7 @@ def view_frozen():
     return found
 
 
+@pytest.mark.heavy
 def test_other_projectors_are_aligned_before_they_are_tuned(images, tmp_path):
     shown = [example(seed=k, size=(28, 28), answer="", captions=("a red circle",)) for k in range(8)]
     run = chiasm.project(
@@ -133,6 +135,7 @@ def test_mistakes_are_named_before_anything_is_loaded(wrong, images):
         chiasm.project("no-such-model", images, **wrong)
 
 
+@pytest.mark.heavy
 def test_answers_are_traced_inside_the_model(images, tmp_path, monkeypatch):
     quick = partial(inside.AttributionOptions, methods=("integrated-gradients",), shares=False, orders=2)
     monkeypatch.setattr(inside, "AttributionOptions", quick)

@@ -151,6 +151,7 @@ def test_the_run_reports_and_draws() -> None:
     assert (run.path / "plans" / "short-v.json").exists()
 
 
+@pytest.mark.heavy
 def test_half_precision_is_timed_as_served_and_judged_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     half, timed, plain = ModelView(*build("llava", dtype=torch.bfloat16), name="half"), [], skip_study.costs
 
@@ -182,6 +183,7 @@ def test_claims_and_plans_say_the_same() -> None:
     assert run.table("modalities")["tokens"].min() > 0
 
 
+@pytest.mark.heavy
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch) -> None:
     data, out = examples(), tmp_path / "run"
     calls = {"left": 3}
@@ -278,6 +280,7 @@ def test_the_price_is_logged_first(caplog) -> None:
     assert caplog.messages[0].startswith("Price: 4 examples x 12 variants")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("span", ["text", "all"])
 def test_work_on_other_tokens_is_left_out(span: str) -> None:
     model, data = view_of("qwen2_vl"), examples(6, "qwen2_vl")
@@ -327,6 +330,7 @@ def test_examples_without_an_image_fail_alone_and_a_run_of_them_fails() -> None:
     assert sorted(failure["example_id"] for failure in run.directory.failures()) == ["blind", "unlabelled"]
 
 
+@pytest.mark.heavy
 def test_an_example_that_breaks_under_one_plan_is_judged_under_none(monkeypatch) -> None:
     data, scored = examples(), skip_study.answer_logprobs
     calls = []
@@ -345,6 +349,7 @@ def test_an_example_that_breaks_under_one_plan_is_judged_under_none(monkeypatch)
     assert run.table("plans")["n"].unique().to_list() == [3]
 
 
+@pytest.mark.heavy
 def test_what_a_model_cannot_do_is_left_out_and_logged(caplog) -> None:
     run = chiasm.skip(view_of("gemma3"), examples(6), **OPTIONS | {"calibration": 2, "controls": False})
     kinds = set(run.table("plans")["kind"])
@@ -362,6 +367,7 @@ def test_the_baseline_stands_beside() -> None:
     assert not np.allclose(controls["kl"], run.table("contributions")["kl"])
 
 
+@pytest.mark.heavy
 def test_a_model_on_its_own_takes_a_plan() -> None:
     plan = read_plan(finished().path / "plans" / "visual-ffn-all.json")
     model, processor = build("llava")
