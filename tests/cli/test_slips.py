@@ -1,5 +1,9 @@
 """A slip of the pen is answered with the nearest name there is, in a sentence, before a model is loaded."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from chiasm.cli.main import main
@@ -75,3 +79,13 @@ def test_an_empty_name_is_not_the_current_folder(words, capsys):
         main(["eval", "tiny", "--limit", "2", *words])
     assert ended.value.code == 2
     assert "it is empty" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_terminal_is_not_answered_with_an_option_that_the_command_lacks(tmp_path):
+    command = [sys.executable, "-c", "from chiasm.cli.main import main; main()", "models"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "No space left on device. Give the command again where there is room" in done.stderr
+    assert "--resume" not in done.stderr

@@ -78,10 +78,19 @@ def _run(typed: list[str]) -> int:
 
         where = printable(f"`{error.filename}`" if error.filename else "a file, or standard output,")
         found = f"{where} cannot be used: {error.strerror}"
-        _say(f"chiasm: {found}. Finished parts of a run are kept: --resume")
+        _say(f"chiasm: {found}. {_after_disk(typed)}")
         _drop_output()
-        return _as_object(typed, found, "Finished parts of a run are kept: --resume", 2)
+        return _as_object(typed, found, _after_disk(typed), 2)
     return code or 0
+
+
+def _after_disk(typed: Sequence[str]) -> str:
+    """What to do once a disk, a folder or a terminal cannot be used."""
+    from chiasm.studies.study import is_study
+
+    if any(map(is_study, typed[:1])):
+        return "Finished parts of a run are kept: --resume"
+    return "Give the command again where there is room"
 
 
 def _require_out(words: Sequence[str]) -> None:
