@@ -67,7 +67,7 @@ Not supported: Voxtral, whose processor takes sounds only through mistral-common
 tokenizer does not show which characters a token stands for, so that no question can be found in the prompt.
 
 A model of a family that is not listed is tried when it is loaded, and what of it cannot be done is refused by
-capability; [every type that transformers maps](models.md) has been tried so.
+capability; [a page](models.md) says what becomes of every type that transformers maps.
 
 LLaVA's tower and projector may stand before other decoders than Llama. Of 50 kinds tried with random weights (GPT-2 to
 Qwen3-MoE, `tests/laws/test_other_decoders.py`) 45 give the effects of plain masked forwards; GPT-Neo and Falcon-H1 do
@@ -219,15 +219,16 @@ other model is tried when it is loaded, on images, clips and sounds of noise, an
 - then the laws of `chiasm check` are tried. What a broken law belongs to is refused with the reason when it is asked
   for, and the rest is offered: padded batches give way to one prompt at a time, several images to one.
 
-The column "how" says what an answer rests on: the *suite* in float64 (certified types, on two versions of
-transformers), a *trial* of the small model as above, or, for types that are refused before any weight is read, the
-*configuration* or the class of the *processor* alone.
+The column "how" says what an answer rests on: the *suite* in float64 (certified types, on the versions of
+transformers that [supported models](support.md) names), a *trial* of the small model as above, or, for types that are
+refused before any weight is read, the *configuration* or the class of the *processor* alone.
 
 What is *accepted* in the table was, besides, compared with a masked forward that shares no code with the engine
-(column "values": the largest difference in log-probability, float32), and where it claims places, painted on further
-pictures with odd sides, of any shape up to 1 to 20 ("pictures": how many of them claimed places; "found": the share of
-painted tokens that changed most). `make types` paints 500 for each type; the {placed} types of this table that claim
-places had fewer, {least} to {most}, {painted} in all.
+(column "values": the largest difference in log-probability in float32, and where it is over 1e-4 the same in float64,
+which shows that it is rounding; of types whose shared walk is refused, by one masked forward for each cut), and where
+it claims places, painted on further pictures with odd sides, of any shape up to 1 to 20 ("pictures": how many of them
+claimed places; "found": the share of painted tokens that changed most). `make types` paints 500 for each type; the
+{placed} types of this table that claim places had fewer, {least} to {most}, {painted} in all.
 
 *Refused* says why. *Untried* are types of which no small model was made: nothing is known of them, and a checkpoint is
 tried like any other. Random weights show that numbers are computed right, not that they mean anything.
@@ -250,15 +251,17 @@ general:
 - Where only `cuts` are refused, `--executor reference` runs one masked forward for each cut.
 - A model is tried with its own processor, and what was found is kept (`CHIASM_CACHE`): after a change of the processor
   it is tried again. `chiasm check MODEL` prints every law with what was measured.
-- Where a single capability is refused, leave out what needs it; the table below says which command needs which.
-- An encoder-decoder, or a decoder that attends to the image beside its tokens, has no sequence that a cut could
-  divide: take a checkpoint of a similar type that is certified or accepted.
+- Where a single capability is refused, leave out what needs it; [supported
+  models](support.md#what-can-be-done-with-each) says which command needs which.
+- An encoder-decoder has no one sequence that a cut could divide, and of a decoder that attends to the image beside
+  its tokens the rules know nothing (`mllama` has a family file, and its cuts close those layers): take a checkpoint
+  of a similar type that is certified or accepted.
 - Otherwise a family file states the exceptions of an architecture ([contributing](contributing.md)).
 
 ## Type by type
 
-A command is offered (`yes`) or not (`no`: a law is broken; `-`: what the model is built of leaves no way); a number
-says why. "places" is the rule for where the tokens of its images look.
+A command is offered (`yes`) or not (`no`: a law is broken, or has nothing to show on the small model; `-`: not for
+what the model is built of); a number says why. "places" is the rule for where the tokens of its images look.
 
 """
 
@@ -266,7 +269,7 @@ says why. "places" is the rule for where the tokens of its images look.
 _WALKING = "walking through"
 _ADVICE = {
     "an encoder-decoder": "Take a model of one stack of layers: a cut needs image and words in one sequence.",
-    "beside them": "Take a model whose images are tokens of the prompt: here no cut could reach them.",
+    "beside them": "Take a model whose images are tokens of its prompt, or `mllama`, whose file knows such layers.",
     "one row for each": "Take a model whose decoder runs over the prompt's own tokens.",
     "perceives nothing": "Take the type that wraps it with a vision or audio part.",
     "has no part for": "Take a model of images, videos or sounds: what this one perceives, chiasm has no inputs for.",
@@ -300,11 +303,12 @@ def models(types: Sequence[MappedType]) -> str:
     for one in types:
         status = f"{one.status} {noted(one.reason)}" if one.reason else one.status
         verbs = verbs_of(one.capabilities) if one.capabilities else dict.fromkeys(VERBS, "")
-        values = "" if one.values is None else f"{one.values:.0e}"
+        values = "" if one.values is None else f"{one.values:.1e}"
         values += "" if one.exact is None else f" (float64: {one.exact:.0e})"
         painted = ["", ""] if one.found is None else [str(one.pictures), f"{one.found:.3f}"]
         own = [f"`{one.type}`", status, one.how, ", ".join(one.takes), *map(cell, verbs.values())]
-        lines.append(f"| {' | '.join([*own, one.places, values, *painted])} |")
+        places = one.places if set(one.takes) - {"audio"} else ""
+        lines.append(f"| {' | '.join([*own, places, values, *painted])} |")
     accepted = [one for one in types if one.status == "accepted"]
     partly = [one for one in accepted if any(why.startswith("no") for why in one.capabilities.values())]
     further = ["", "## What accepted types cannot do", "", "| type | capability | why |", "|---|---|---|"]
@@ -388,7 +392,7 @@ def support(families: Sequence[Supported]) -> str:
             "\n## What was tried, on which version\n",
             *lines,
             "",
-            *(f"{number}. {why}" for why, number in reasons.items()),
+            *(f"{number}. {_plain(why)}" for why, number in reasons.items()),
             "\n## What each column rests on\n",
             *rests,
             "",

@@ -62,10 +62,9 @@ def _print_types(*, as_json: bool) -> None:
         print_json([one.row() for one in types])
         return
     counts = {status: sum(one.status == status for one in types) for status in STATUSES}
-    print(
-        f"The {len(types)} multimodal types that transformers {mapped_version()} maps, each tried on a small model with"
-    )
-    print("random weights: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + " (docs/models.md).")
+    print(f"The {len(types)} multimodal types that transformers {mapped_version()} maps, by small models with random")
+    print("weights, or by their configurations alone where these refuse them (docs/models.md):")
+    print("  " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     width = max(len(one.type) for one in types)
     for one in types:
         able = [verb for verb, why in verbs_of(one.capabilities).items() if why == "yes"] if one.capabilities else []

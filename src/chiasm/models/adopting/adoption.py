@@ -21,7 +21,7 @@ from chiasm.models.adopting.refusals import UnansweredError, answering, require_
 from chiasm.models.conformance import Law, check
 from chiasm.models.conformance.suite import CAPABILITIES, ENCODED
 from chiasm.models.families import unsupported_error
-from chiasm.models.families.certificates import fingerprint
+from chiasm.models.families.certificates import HOLDS, fingerprint
 from chiasm.models.generic.places import UNKNOWN
 from chiasm.models.generic.rules import GenericRules
 from chiasm.models.precision import Precision
@@ -85,6 +85,9 @@ class Found(NamedTuple):
     def capabilities(self) -> dict[str, str]:
         """`yes`, `no: why` or `-: why it is not asked`, by capability."""
         verdicts = capabilities_of(self.laws.values())
+        if self.rules.places == UNKNOWN and verdicts["boxes"] == HOLDS:
+            # Tokens that are known to have no place break no law, and yet no object of an image is found by them.
+            verdicts["boxes"] = "-: where its tokens look is not known, so no object of an image can be cut"
         for name, why in self.rules.refused.items():
             # What was left out before the suite ran is no yes.
             verdicts[name] = f"no: {why}"
