@@ -7,7 +7,7 @@ from typing import Final
 from chiasm.core.claims import Claim, of_kind
 from chiasm.core.spans import PERCEPTUAL
 from chiasm.results.wording import listed, number, places, sentence
-from chiasm.studies.patch.tables import DENOISE
+from chiasm.studies.patch.tables import DENOISE, NOISE
 
 _NAMES: Final = {
     "image": "the image's states",
@@ -18,6 +18,11 @@ _NAMES: Final = {
     "last": "those of the last position",
     "suffix": "those behind the question",
 }
+_LACKING: Final = (
+    "that states of the other run take most of the answer away is not established",
+    "that own states bring most of it back in the other run is not established",
+)
+"""By direction: noise, denoise."""
 
 
 def patch_headline(claims: Sequence[Claim]) -> str:
@@ -39,6 +44,11 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     verb = (
         "carry most of" if len(directions) > 1 else "bring back most of" if DENOISE in directions else "are needed for"
     )
+    one_way = [_one_way(most, spans, direction) for direction in (NOISE, DENOISE)] if len(directions) > 1 else []
+    if not parts and any(one_way):
+        lacking = [text for text, found in zip(_LACKING, one_way, strict=True) if not found]
+        least = "both at once in no layer" if not lacking else ""
+        return sentence(*one_way, *lacking, least, "uncontrolled where no control was run" if unsure else "")
     if not parts:
         top = max(recovered, key=lambda one: one.effect)
         share = number(top.effect, unit="%", significant=3)
@@ -57,6 +67,19 @@ def patch_headline(claims: Sequence[Claim]) -> str:
         tail = f"that the states of {names} bring more than half of it{both} is not established"
         tail += ", where types of questions differ" if apart else ""
     return sentence(*whole, tail, "uncontrolled where no control was run" if unsure else "")
+
+
+def _one_way(most: Sequence[Claim], spans: Sequence[str], direction: str) -> str:
+    """Where states carry most of the answer in one direction alone; empty where in no layer."""
+    parts = []
+    for span in spans:
+        curve = [one for one in most if one.about == f"{span}, {direction}"]
+        if where := places(curve, [one.found for one in curve]):
+            parts.append(f"{name_of(span)} in {where}{_given(span, where)}")
+    if not parts:
+        return ""
+    taken = "states of the other run take most of the answer away"
+    return f"{taken if direction == NOISE else 'own states bring most of the answer back'}: {listed(parts)}"
 
 
 def _given(span: str, where: str) -> str:
