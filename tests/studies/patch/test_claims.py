@@ -77,9 +77,9 @@ def test_what_a_control_has_as_well_is_not_established(name):
     assert any(one.found for one in noise) == (name == "shuffled-donor"), "which takes any answer away"
     if name == "shuffled-donor":
         assert patch_headline(own) == (
-            "States of the other run take most of the answer away: the image's states in layers 0 to 1 (in layer 0 they "
-            "are the other input itself), the question's states in layer 2 and those of the last position in layer 3; "
-            "that own states bring most of it back in the other run is not established."
+            "States of the other run take most of the answer away: the image's states in layers 0 to 1 (in layer 0 "
+            "they are the other input itself), the question's states in layer 2 and those of the last position in "
+            "layer 3; that own states bring most of it back in the other run is not established."
         )
 
 
