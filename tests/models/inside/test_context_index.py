@@ -44,7 +44,10 @@ def save(folder: Path, records, states, dtype=torch.float16) -> Path:
     for layer, of in states.items():
         place = folder / f"layer_{layer}"
         place.mkdir(parents=True)
-        torch.save({"embeddings": of.to(dtype), "metadata": records}, place / "embeddings_cache.pt")
+        torch.save(
+            {"embeddings": of.to(dtype) if of.is_floating_point() else of, "metadata": records},
+            place / "embeddings_cache.pt",
+        )
     return folder
 
 
@@ -126,9 +129,24 @@ def _pieces(records, states):
     return [one | {"caption": ""} for one in records], states
 
 
+def _unsound(records, states):
+    return records, {layer: of.index_fill(0, torch.tensor([1]), torch.nan) for layer, of in states.items()}
+
+
+def _unknown(records, states):
+    return [one | {"token_id": 2**40} for one in records], states
+
+
+def _whole_numbers(records, states):
+    return records, {layer: of.mul(100).int() for layer, of in states.items()}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_unsound, "NaN or infinite"),
+        (_unknown, "its token 1099511627776 is"),
+        (_whole_numbers, "no table of states"),
         (_wider, "wide, and those of"),
         (_renamed, "its token .* is 'zebra', and that of"),
         (_fewer, "not one record for each"),

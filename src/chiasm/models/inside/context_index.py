@@ -87,6 +87,8 @@ class IndexLens(Lens):
             raise ChiasmError(self._asked, found, _TODO)
         if not isinstance(records, list) or len(records) != len(states):
             raise ChiasmError(self._asked, f"{where} has not one record for each of its {len(states)} states", _TODO)
+        if not all(torch.isfinite(states[start : start + _ROWS]).all() for start in range(0, len(states), _ROWS)):
+            raise ChiasmError(self._asked, f"{where} holds states that are NaN or infinite", _TODO)
         self._compare_tokens(view, records)
         rows, words = [], []
         for row, record in enumerate(records):
@@ -102,7 +104,10 @@ class IndexLens(Lens):
         for record in records[::step]:
             if not isinstance(record, Mapping) or not isinstance(record.get("token_id"), int):
                 raise ChiasmError(self._asked, "a record of it names no token", _TODO)
-            own = text_of(view.tokenizer, [record["token_id"]]).strip()
+            try:
+                own = text_of(view.tokenizer, [record["token_id"]]).strip()
+            except Exception:  # what a tokenizer makes of a number that it does not know is its own affair
+                own = ""
             if own != str(record.get("token_str", "")).strip():
                 found = f"its token {record['token_id']} is {str(record.get('token_str'))[:40]!r}, "
                 found += f"and that of `{view.name}` {own[:40]!r}"
