@@ -33,7 +33,6 @@ WHOLE = "image->between+question+suffix+last"
 MEAN, RESAMPLE = "ablate:mean@image", "ablate:resample@image"
 METHODS = (
     Method("knockout of the image", "is it needed that it is read?", "flow", "effect", WHOLE),
-    Method("knockout image->question", "is it needed that the question reads it?", "flow", "effect", "image->question"),
     Method("mean ablation of the image", "is what is its own needed?", "flow", "effect", MEAN),
     Method("resample ablation of the image", "is an unrelated image followed?", "flow", "effect", RESAMPLE),
     Method("patching the image, noise", "is a changed image followed?", "patch", "recovery", "image, noise"),

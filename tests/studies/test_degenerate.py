@@ -122,7 +122,8 @@ def changed(source: Path, target: Path, change: Change) -> Run:
     # As an earlier version left it, without digests: these are other tables than the run wrote.
     manifest = manifests.read(target)
     assert manifest is not None
-    manifests.write(target, manifest | {"tables": sorted(file.stem for file in (target / "tables").glob("*.parquet"))})
+    names = sorted(file.stem for file in (target / "tables").glob("*.parquet"))
+    manifests.write(target, manifest | {"tables": names, "format": 2})
     return open_run(target)
 
 

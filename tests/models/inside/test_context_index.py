@@ -145,7 +145,7 @@ def _whole_numbers(records, states):
     ("change", "message"),
     [
         (_unsound, "NaN or infinite"),
-        (_unknown, "its token 1099511627776 is"),
+        (_unknown, "it has a token 1099511627776, and"),
         (_whole_numbers, "no table of states"),
         (_wider, "wide, and those of"),
         (_renamed, "its token .* is 'zebra', and that of"),

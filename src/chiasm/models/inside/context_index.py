@@ -21,12 +21,10 @@ from chiasm.models.view import ModelView
 from chiasm.models.words import text_of
 
 _FILE: Final = "embeddings_cache.pt"
-_LAYER: Final = re.compile(r"layer_(\d{1,4})")
+_LAYER: Final = re.compile(r"layer_(0|[1-9]\d{0,3})")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _ROWS: Final = 1 << 15
 """Rows of the index that are compared at once."""
-_COMPARED: Final = 64
-"""Tokens of the index whose text is compared with the tokenizer's."""
 _TODO: Final = "Give a folder that `ContextualIndex.save` of LatentLens wrote for this very model"
 
 
@@ -42,7 +40,8 @@ class _Layer(NamedTuple):
 class IndexLens(Lens):
     """The words whose states in an index of LatentLens have the largest cosine, over all layers of the index.
 
-    A row counts where its token is a whole word of its text; of a word that is near at several places the nearest
+    A row counts where its token is written as a word that stands in its text (a piece that is spelled like another
+    whole word of the text counts as well); of a word that is near at several places the nearest
     counts. Files are read as tensors and texts alone (no code of theirs runs), and stay on the disk until a row is
     asked for.
 
@@ -80,14 +79,14 @@ class IndexLens(Lens):
         states = content.get("embeddings") if isinstance(content, dict) else None
         records = content.get("metadata") if isinstance(content, dict) else None
         where = file.parent.name
-        if not isinstance(states, Tensor) or states.ndim != 2 or not states.is_floating_point():
+        if not isinstance(states, Tensor) or states.ndim != 2 or not states.is_floating_point() or not _plain(states):
             raise ChiasmError(self._asked, f"{where} has no table of states under `embeddings`", _TODO)
         if states.shape[1] != view.width:
             found = f"its states are {states.shape[1]} wide, and those of `{view.name}` {view.width}"
             raise ChiasmError(self._asked, found, _TODO)
         if not isinstance(records, list) or len(records) != len(states):
             raise ChiasmError(self._asked, f"{where} has not one record for each of its {len(states)} states", _TODO)
-        if not all(torch.isfinite(states[start : start + _ROWS]).all() for start in range(0, len(states), _ROWS)):
+        if not all(states[start : start + _ROWS].float().isfinite().all() for start in range(0, len(states), _ROWS)):
             raise ChiasmError(self._asked, f"{where} holds states that are NaN or infinite", _TODO)
         self._compare_tokens(view, records)
         rows, words = [], []
@@ -100,17 +99,21 @@ class IndexLens(Lens):
         return _Layer(states, torch.tensor(rows, dtype=torch.long), torch.tensor(words, dtype=torch.long))
 
     def _compare_tokens(self, view: ModelView, records: list[Any]) -> None:
-        step = max(1, len(records) // _COMPARED)
-        for record in records[::step]:
-            if not isinstance(record, Mapping) or not isinstance(record.get("token_id"), int):
+        """Refuse an index with any token that is not the tokenizer's."""
+        rows = int(view.embeddings.weight.shape[0])  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue, reportOptionalSubscript, reportAttributeAccessIssue]
+        known: dict[int, str] = {}
+        for record in records:
+            number = record.get("token_id") if isinstance(record, Mapping) else None
+            if type(number) is not int:
                 raise ChiasmError(self._asked, "a record of it names no token", _TODO)
-            try:
-                own = text_of(view.tokenizer, [record["token_id"]]).strip()
-            except Exception:  # what a tokenizer makes of a number that it does not know is its own affair
-                own = ""
-            if own != str(record.get("token_str", "")).strip():
-                found = f"its token {record['token_id']} is {str(record.get('token_str'))[:40]!r}, "
-                found += f"and that of `{view.name}` {own[:40]!r}"
+            if not 0 <= number < rows:
+                found = f"it has a token {number}, and `{view.name}` has {rows}"
+                raise ChiasmError(self._asked, found, _TODO)
+            if number not in known:
+                known[number] = text_of(view.tokenizer, [number]).strip()
+            if known[number] != str(record.get("token_str", "")).strip():
+                found = f"its token {number} is {str(record.get('token_str'))[:40]!r}, "
+                found += f"and that of `{view.name}` {known[number][:40]!r}"
                 raise ChiasmError(self._asked, found, _TODO)
 
     @torch.no_grad()
@@ -158,10 +161,15 @@ def _files(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def _plain(states: Tensor) -> bool:
+    """Whether they can be read row by row: neither sparse nor without values."""
+    return states.layout == torch.strided and states.device.type == "cpu"
+
+
 def _whole_word(record: Any) -> str | None:
     """The word that a record's token is, in lower case; None for a piece of a word, a mark or a number."""
     word = str(record.get("token_str", "")).strip().lower() if isinstance(record, Mapping) else ""
-    text = str(record.get("caption", "")).lower() if word else ""
-    if not _WORD.fullmatch(word) or not isinstance(record.get("token_id"), int):
+    text = str(record.get("caption") or "").lower() if word else ""
+    if not _WORD.fullmatch(word):
         return None
     return word if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) else None

@@ -212,7 +212,9 @@ def compute(spec: LookSpec) -> RunDirectory:
     spec = sized(spec, asked, inputs)
     facts = inputs.facts
     if spec.context_index:
-        IndexLens(inputs.view, Path(spec.context_index))  # refused before anything is computed
+        for one in (inputs.view, inputs.baseline):
+            if one is not None:
+                IndexLens(one, Path(spec.context_index))  # refused before anything is computed
         facts = facts | {"data": facts["data"] | {"context_index": index_digest(Path(spec.context_index))}}
     return STUDY.completed(
         spec, facts, lambda directory: run_look(spec, inputs.view, inputs.examples, directory, inputs.baseline)

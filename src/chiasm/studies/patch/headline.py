@@ -47,7 +47,7 @@ def patch_headline(claims: Sequence[Claim]) -> str:
     one_way = [_one_way(most, spans, direction) for direction in (NOISE, DENOISE)] if len(directions) > 1 else []
     if not parts and any(one_way):
         lacking = [text for text, found in zip(_LACKING, one_way, strict=True) if not found]
-        least = "both at once in no layer" if not lacking else ""
+        least = "that the states of one span do both in the same layer is not established" if not lacking else ""
         return sentence(*one_way, *lacking, least, "uncontrolled where no control was run" if unsure else "")
     if not parts:
         top = max(recovered, key=lambda one: one.effect)
@@ -75,16 +75,18 @@ def _one_way(most: Sequence[Claim], spans: Sequence[str], direction: str) -> str
     for span in spans:
         curve = [one for one in most if one.about == f"{span}, {direction}"]
         if where := places(curve, [one.found for one in curve]):
-            parts.append(f"{name_of(span)} in {where}{_given(span, where)}")
+            parts.append(f"{name_of(span)} in {where}{_given(span, where, direction)}")
     if not parts:
         return ""
-    taken = "states of the other run take most of the answer away"
-    return f"{taken if direction == NOISE else 'own states bring most of the answer back'}: {listed(parts)}"
+    taken, brought = "states of the other run take most of the answer away", "own states bring most of the answer back"
+    return f"{taken if direction == NOISE else f'{brought} in the other run'}: {listed(parts)}"
 
 
-def _given(span: str, where: str) -> str:
-    """What is so by construction and no finding: a whole image that enters the first layer is the other input."""
-    return " (in layer 0 they are the other input itself)" if span in PERCEPTUAL and re.search(r"\b0\b", where) else ""
+def _given(span: str, where: str, direction: str = NOISE) -> str:
+    """What is so by construction and no finding: a whole image that enters the first layer is the input itself."""
+    if span not in PERCEPTUAL or not re.search(r"\b0\b", where):
+        return ""
+    return f" (in layer 0 they are the {'own' if direction == DENOISE else 'other'} input itself)"
 
 
 def name_of(span: str) -> str:
