@@ -246,9 +246,7 @@ def test_a_manifest_without_a_part_is_refused_in_words(finished_run, key, capsys
 def test_a_manifest_that_is_none_is_refused_in_words(finished_run, content, capsys):
     (finished_run / "manifest.json").write_text(content)
     for verb in ("report", "verify"):
-        with pytest.raises(SystemExit) as ended:
-            main([verb, str(finished_run)])
-        assert ended.value.code == 2
+        main_ends([verb, str(finished_run)], 2)
         assert "manifest.json" in capsys.readouterr().err
 
 
@@ -272,9 +270,7 @@ def test_a_pipe_in_place_of_a_manifest_is_not_opened(finished_run, capsys):
     (finished_run / "manifest.json").unlink()
     os.mkfifo(finished_run / "manifest.json")
     for verb in ("report", "verify"):
-        with pytest.raises(SystemExit) as ended:
-            main([verb, str(finished_run)])
-        assert ended.value.code == 2
+        main_ends([verb, str(finished_run)], 2)
         assert "damaged: it is no file" in capsys.readouterr().err
 
 
@@ -306,9 +302,7 @@ def test_the_number_of_the_format_switches_no_check_off(finished_run):
 def test_a_manifest_of_somebody_else_opens_nothing_outside_its_run(finished_run, change, found, capsys):
     altered(finished_run, change)
     for verb in ("report", "verify"):
-        with pytest.raises(SystemExit) as ended:
-            main([verb, str(finished_run)])
-        assert ended.value.code == 2
+        main_ends([verb, str(finished_run)], 2)
         assert found in capsys.readouterr().err
 
 

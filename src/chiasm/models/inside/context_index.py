@@ -3,7 +3,6 @@
 Legend: n states of width D, k nearest words, R rows of a layer of the index, W words.
 """
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from chiasm.core.digests import digest_of_file, digest_of_value
 from chiasm.core.errors import ChiasmError
 from chiasm.core.text import reason_of
 from chiasm.models.inside.lenses import Lens, Nearest, unit_length
@@ -41,9 +41,9 @@ class IndexLens(Lens):
     """The words whose states in an index of LatentLens have the largest cosine, over all layers of the index.
 
     A row counts where its token is written as a word that stands in its text (a piece that is spelled like another
-    whole word of the text counts as well); of a word that is near at several places the nearest
-    counts. Files are read as tensors and texts alone (no code of theirs runs), and stay on the disk until a row is
-    asked for.
+    whole word of the text counts as well); of a word that is near at several places the nearest counts. Files are read
+    as tensors and texts alone (no code of theirs runs), and stay on the disk until a row is asked for. Nothing is asked
+    of the model but its width, depth and tokenizer, so that one lens serves all models that share these.
 
     **Errors:** `ChiasmError` where the folder holds no index, or one of another width, depth or tokenizer.
 
@@ -142,13 +142,7 @@ class IndexLens(Lens):
 
 def index_digest(folder: Path) -> str:
     """What the index holds, as a run keeps it: a resumed run must read the same."""
-    digest = hashlib.blake2b(digest_size=16)
-    for number, file in _files(folder).items():
-        digest.update(f"{number} {file.stat().st_size} ".encode())
-        with file.open("rb") as content:
-            while part := content.read(1 << 22):
-                digest.update(part)
-    return digest.hexdigest()
+    return digest_of_value({str(number): digest_of_file(file) for number, file in _files(folder).items()})
 
 
 def _files(folder: Path) -> dict[int, Path]:
@@ -166,10 +160,10 @@ def _plain(states: Tensor) -> bool:
     return states.layout == torch.strided and states.device.type == "cpu"
 
 
-def _whole_word(record: Any) -> str | None:
+def _whole_word(record: Mapping[str, Any]) -> str | None:
     """The word that a record's token is, in lower case; None for a piece of a word, a mark or a number."""
-    word = str(record.get("token_str", "")).strip().lower() if isinstance(record, Mapping) else ""
-    text = str(record.get("caption") or "").lower() if word else ""
+    word = str(record.get("token_str", "")).strip().lower()
+    text = str(record.get("caption") or "").lower()
     if not _WORD.fullmatch(word):
         return None
     return word if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) else None

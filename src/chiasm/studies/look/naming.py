@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
-from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
@@ -79,13 +78,13 @@ class WordReader:
     """The lenses on one model, and what they say of an example's tokens.
 
     `texts`: what words in context are read in; they are read at the nine states that the tokens are judged at. `index`:
-    a folder of LatentLens that holds them already.
+    what LatentLens read already.
     """
 
-    def __init__(self, view: ModelView, texts: Sequence[str], seed: int, index: Path | None = None) -> None:
+    def __init__(self, view: ModelView, texts: Sequence[str], seed: int, index: IndexLens | None = None) -> None:
         self.view, self.seed = view, seed
         self.layers = sampled(view.n_layers)
-        context = ContextLens(view, texts, self.layers) if index is None else IndexLens(view, index)
+        context = ContextLens(view, texts, self.layers) if index is None else index
         self.lenses: tuple[Lens, ...] = (OutputLens(view), InputLens(view), context)
         self._numbers: dict[tuple[str, str], frozenset[int]] = {}
 

@@ -66,6 +66,7 @@ class LookWork(Work[LookExample]):
         self.spec, self.view, self.texts = spec, view, texts
         self.baselines = [] if baseline is None else random_models(baseline, spec.baseline, spec.random_models)
         self._readers: dict[int, WordReader] = {}
+        self._index: IndexLens | None = None
         self._preparing = for_preparing(view)
         self._preparing_baseline = None if baseline is None else for_preparing(baseline)
 
@@ -116,8 +117,10 @@ class LookWork(Work[LookExample]):
     def _reader(self, view: ModelView) -> WordReader:
         """The lenses on a model, whose words in context are read when they are first needed."""
         if id(view) not in self._readers:
-            index = self.spec.context_index
-            self._readers[id(view)] = WordReader(view, self.texts, self.spec.seed, Path(index) if index else None)
+            folder = self.spec.context_index
+            if folder and self._index is None:
+                self._index = IndexLens(self.view, Path(folder))
+            self._readers[id(view)] = WordReader(view, self.texts, self.spec.seed, self._index)
         return self._readers[id(view)]
 
     def _rows(self, view: ModelView, encoded: Sequence[Encoded]) -> list[AttentionRows]:
