@@ -103,8 +103,8 @@ def test_one_broken_law_takes_the_mark_away_and_one_that_does_not_apply_does_not
 def test_a_capability_is_what_its_laws_are():
     verdicts = {
         "tokens of images and frames have places": "-: none",
-        "lockstep: questions on one input": "no: wrong",
-        "lockstep: against the order of reading": "-: one way",
+        "two questions on one input": "no: wrong",
+        "cuts against the order of reading": "-: one way",
     }
     row = Supported(LLAVA, True, "", whole(**verdicts)).row()
     can = row["transformers"]["5.0"]

@@ -92,7 +92,9 @@ def template_with_start():
 VARIED = (granite_vision, several_layers_of_clip, siglip, right_padding, template_with_start)
 
 
-@pytest.mark.parametrize("make", VARIED)
+@pytest.mark.parametrize(
+    "make", [pytest.param(one, marks=pytest.mark.heavy) if one in (siglip, granite_vision) else one for one in VARIED]
+)
 def test_every_law_holds(make):
     view = make()
     with no_upcasts(torch.float64):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.support.rundirs import Spec, open_directory
 
-from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError, UnbatchableError
 from chiasm.core.example import Example
 from chiasm.runners.driver import Computed
 from chiasm.runners.examples import Work, run_examples
@@ -114,6 +114,38 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_that_is_remembere
     assert tables[0].equals(tables[1])
     assert small.tried == [7, 3, 1, *6 * [1], *8 * [1], *4 * [1]]
     assert caplog.text.count("too small for") == 2
+
+
+class OneKind(Echo):
+    """Takes examples of one kind together: even ones, or odd ones."""
+
+    def __init__(self, divisible: bool = True) -> None:
+        super().__init__()
+        self.divisible = divisible  # type: ignore[misc]
+        self.tried: list[int] = []
+
+    def compute(self, prepared: Sequence[str]) -> Computed:
+        self.tried.append(len(prepared))
+        if len({int(one[1:]) < 4 for one in prepared}) > 1:
+            raise UnbatchableError("a batch", "they differ in kind", "Give --batch-size 1")
+        return super().compute(prepared)
+
+
+def test_examples_that_cannot_go_together_are_computed_one_by_one_in_their_batch_alone(tmp_path):
+    whole, some = Echo(), OneKind()
+    tables = []
+    for name, work in (("whole", whole), ("some", some)):
+        with open_directory(tmp_path / name, Spec()) as directory:
+            run_examples(work, examples(9), directory, 3, "test")
+            directory.finish()
+        tables.append(directory.table("eval"))
+    assert tables[0].equals(tables[1])
+    assert some.tried == [3, 3, 1, 1, 1, 3]
+
+
+def test_work_that_cannot_be_divided_says_what_cannot_go_together(tmp_path):
+    with pytest.raises(ChiasmError, match="they differ in kind"), open_directory(tmp_path / "run", Spec()) as directory:
+        run_examples(OneKind(divisible=False), examples(9), directory, 3, "test")
 
 
 @pytest.mark.parametrize("work", [Small(0), Small(1, divisible=False)], ids=["one", "adds up"])

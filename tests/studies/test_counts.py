@@ -45,7 +45,9 @@ def check(run: Run, asked: int | None = None) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize("verb", OPTIONS)
+@pytest.mark.parametrize(
+    "verb", [pytest.param(one, marks=pytest.mark.heavy) if one in ("look", "align") else one for one in OPTIONS]
+)
 def test_what_was_asked_for_is_accounted_for(verb, data):
     call = chiasm.evaluate if verb == "eval" else getattr(chiasm, verb)
     run = call("tiny", data=data, **OPTIONS[verb])

@@ -27,7 +27,7 @@ RUNS = {
     "prune": {"calibration": 6, "sparsities": (0.5,), "combine": False},
     "compare": {"models": ("tiny", "tiny-random"), "tasks": ()},
 }
-_QUICK = ("eval", "look")
+_QUICK = ("eval",)
 Change = Callable[[str, pl.DataFrame], pl.DataFrame | None]
 
 

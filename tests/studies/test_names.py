@@ -57,3 +57,16 @@ def test_a_wrong_field_shows_in_the_first_line_of_a_file(no_load, tmp_path):
     file.write_text(json.dumps({"id": "a", "qestion": "What is it?"}) + "\n")
     with pytest.raises(ChiasmError, match="Did you mean `question`"):
         require_names(study("eval").spec(model="tiny", data=str(file)))
+
+
+@pytest.mark.parametrize(("files", "said"), [((), "it holds nothing"), (("notes.txt",), "notes.txt: no known layout")])
+def test_a_folder_without_data_is_refused_by_the_names_in_it(files, said, no_load, tmp_path):
+    for name in files:
+        (tmp_path / name).write_text("")
+    with pytest.raises(ChiasmError, match=said):
+        require_names(study("eval").spec(model="tiny", data=str(tmp_path)))
+
+
+def test_a_folder_of_archives_is_not_read_beforehand(no_load, tmp_path):
+    (tmp_path / "part-0.tar").write_text("no archive")
+    require_names(study("eval").spec(model="tiny", data=str(tmp_path)))

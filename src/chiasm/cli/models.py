@@ -67,5 +67,6 @@ def _print_types(*, as_json: bool) -> None:
     print("  " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     width = max(len(one.type) for one in types)
     for one in types:
-        able = [verb for verb, why in verbs_of(one.capabilities).items() if why == "yes"] if one.capabilities else []
+        can = verbs_of(one.capabilities) if one.capabilities else {}
+        able = [verb for verb, why in can.items() if why.startswith("yes")]
         print(f"  {one.type:<{width}}  {one.status:<9}  {', '.join(able) or one.reason}")

@@ -46,6 +46,10 @@ class EmptySpanError(ExampleError):
     """A span named by a cut has no position in this example; measuring it would show a false zero."""
 
 
+class UnbatchableError(ChiasmError):
+    """Examples that would come out of one batch otherwise than alone."""
+
+
 class GuardError(ChiasmError):
     """The packed computation disagrees with the model's own masked forward: its numbers must not be used."""
 

@@ -198,6 +198,15 @@ def _read(path: Path, asked: str, split: Split, media: Path | None) -> Iterator[
     raise ChiasmError(f"read {path}", f"`{path.suffix}` is not a known kind of data file", f"Name {_KINDS}")
 
 
+def require_kind(folder: Path) -> None:
+    """Refuse a folder that holds no data of a known kind, by the names of its files alone.
+
+    **Errors:** `ChiasmError`.
+    """
+    if not shards_of(folder):
+        recognised(folder)
+
+
 def _by_path(source: str, split: Split, media: Path | None) -> Iterator[Example]:
     return _read(Path(source), source, split, media)
 

@@ -23,4 +23,10 @@ def automatic_class(config: Any) -> Any:
 
 def model_class(config_class: type) -> Any:
     """The class that answers for configurations of `config_class`; None for one that transformers does not map."""
-    return next((known[config_class] for _, known in _AUTOMATIC if config_class in known), None)
+    for _, known in _AUTOMATIC:
+        # What a mapping answers for is not always `in` it (Evolla).
+        try:
+            return known[config_class]
+        except KeyError:
+            continue
+    return None

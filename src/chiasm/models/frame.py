@@ -22,14 +22,29 @@ _CACHES: Final = ("past_key_values", "cache", "layer_past")
 
 
 class Frame(NamedTuple):
-    """Inputs of the decoder stack: `hidden` (B x T x D) of layer 0, and every layer's arguments by name."""
+    """Inputs of the decoder stack: `hidden` (B x T x D) of layer 0, and every layer's arguments by name.
 
-    hidden: Float[Tensor, "B T D"]
+    Some decoders carry several streams of states at once: `hidden` is then streams x B x T x D (Gemma 3n, `leading`) or
+    B x T x streams x D.
+    """
+
+    hidden: Float[Tensor, "B T D"] | Float[Tensor, "B T streams D"] | Float[Tensor, "streams B T D"]
     arguments: tuple[dict[str, Any], ...]
+    leading: bool = False
 
     @property
     def length(self) -> int:
-        return self.hidden.shape[1]
+        return self.hidden.shape[1 + self.leading]
+
+    @property
+    def batch(self) -> int:
+        return self.hidden.shape[int(self.leading)]
+
+    @property
+    def streams(self) -> int:
+        if self.hidden.ndim == len("BTD"):
+            return 1
+        return self.hidden.shape[0 if self.leading else 2]
 
 
 def layer_arguments(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
@@ -130,7 +145,10 @@ def _dry_walk(
             found = "its layers return more than their states, and how much more is not known"
             todo = "Use another checkpoint: nothing that is computed layer by layer can be asked of this one"
             raise ChiasmError(f"walking through {type(view.decoder).__name__}", found, todo) from error
-    return Frame(hidden[0], tuple(arguments)), logits
+    # Of four axes the tokens are the second, or the third behind streams.
+    shape, tokens = hidden[0].shape, inputs["input_ids"].shape[1]
+    leading = hidden[0].ndim > len("BTD") and shape[1] != tokens == shape[2]
+    return Frame(hidden[0], tuple(arguments), leading), logits
 
 
 @contextmanager

@@ -109,16 +109,20 @@ def first_tensor(values: Any) -> Tensor | None:
 
 
 def _block(view: ModelView, layer: nn.Module, calls: list[_Call]) -> Block:
-    attention = view.mixer_of(layer)
-    sites: dict[str, HookPoint] = {"attention": HookPoint(attention, "output")}
+    attention = view.mixer_of(layer) if view.has_branch(layer, "attention") else None
+    sites: dict[str, HookPoint] = {}
+    if attention is not None:
+        sites["attention"] = HookPoint(attention, "output")
     # Where the branch is no module, its matrices see the rows of all examples as one list: no states of the sequence.
     mlp = view.mlp_of(layer) if view.has_mlp(layer) else None
     if mlp is not None:
         sites["down"] = HookPoint(mlp, "output")
     into = {call.module: call.given for call in calls if call.module in (attention, mlp)}
     norms = [call for call in calls if "." not in call.name and "norm" in type(call.module).__name__.lower()]
-    first = next((n for n in norms if attention in into and _same(n.gave, into[attention])), None)
-    second = next((n for n in norms if mlp is not None and mlp in into and _same(n.gave, into[mlp])), None)
+    first, second = (
+        next((n for n in norms if branch in into and _same(n.gave, into[branch])), None) if branch is not None else None
+        for branch in (attention, mlp)
+    )
     if first is not None:
         sites["norm1"] = HookPoint(first.module, "output")
     if second is not None and (first is None or second.module is not first.module):

@@ -50,10 +50,10 @@ class MappedType:
 
 
 def mapped_types() -> list[MappedType]:
-    """Every type in the order of transformers' mapping."""
+    """Every type, in alphabetical order."""
     listed = {kind: one for one in supported() for kind in one.family.model_types}
     found = []
-    for name, entry in _held()["types"].items():
+    for name, entry in sorted(_held()["types"].items()):
         if name not in listed:
             found.append(MappedType(**{**entry, "type": name, "takes": tuple(entry["takes"])}))
             continue

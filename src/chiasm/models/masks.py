@@ -145,7 +145,13 @@ def replaced_branches(
 
 
 def branch_of(view: ModelView, layer: nn.Module, component: Component) -> nn.Module:
-    """The module whose output a branch adds to the residual stream."""
+    """The module whose output a branch adds to the residual stream.
+
+    **Errors:** `ChiasmError` for a layer that has no such branch.
+    """
+    if not view.has_branch(layer, component):
+        found = f"layers of `{view.name}` have one branch each, and this one is of another kind"
+        raise ChiasmError(f"the {component} branch of {type(layer).__name__}", found, "Name layers that have one")
     return view.mixer_of(layer) if component == "attention" else view.feed_forward_of(layer)[-1]
 
 

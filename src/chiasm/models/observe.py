@@ -175,6 +175,7 @@ def observe(
     the first blocks. Examples with NaN or infinite states are named, with their layer, in the batch's `failures` as
     soon as the forward has ended; until then their tokens that are not finite count as zero.
     """
+    view.family.require_can("sites", "`chiasm check` on it shows what holds")
     inputs, padding = view.collate(encoded)
     length = inputs["input_ids"].shape[1]
     batch = lay_out(encoded, spans, padding, length)

@@ -48,8 +48,9 @@ def _rows(view: ModelView) -> dict[str, str]:
     able = against(view.family)
     verbs = "tried when it was loaded: <code>chiasm.check(view)</code> says what holds"
     if able is not None:
-        yes = [verb for verb, why in able.items() if why == HOLDS]
-        no = [f"{verb} not: {why.partition(': ')[2]}" for verb, why in able.items() if why != HOLDS]
+        shown = {verb: why.partition(": ") for verb, why in able.items()}
+        yes = [f"{verb} ({how})" if how else verb for verb, (mark, _, how) in shown.items() if mark == HOLDS]
+        no = [f"{verb} not: {why}" for verb, (mark, _, why) in shown.items() if mark != HOLDS]
         verbs = "; ".join(escape(text) for text in (", ".join(yes), *no) if text)
     return {
         "model": escape(f"{view.name}, a {loaded.model} of the family {view.family.name}"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chiasm.models.conformance.suite import CAPABILITIES, verdict_of
+from chiasm.models.conformance.suite import CAPABILITIES, WALK, verdict_of
 from chiasm.models.conformance.trial import Law
 from chiasm.models.families import FAMILIES
 from chiasm.models.families.base import Family
@@ -17,7 +17,9 @@ VERBS: Final[dict[str, tuple[str, ...]]] = {
     "skip (feed-forward)": ("spans", "skip feed-forward"),
     "skip (attention)": ("spans", "skip attention"),
 }
-"""Which of them a command needs; padded and shared inputs only make it faster."""
+"""Which of them a command needs; one walk for all cuts, padded and shared inputs only make it faster."""
+BY_FORWARDS: Final = f"{HOLDS}: by one masked forward for each cut (--executor reference)"
+"""What is said of `flow` where no walk can be made through a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def supported() -> list[Supported]:
 
 
 def against(family: Family) -> dict[str, str] | None:
-    """What every command in `VERBS` can do with a family: `yes`, or the first reason against it.
+    """What every command in `VERBS` can do with a family: `yes` (and how), or the first reason against it.
 
     Of a model of an architecture that is not listed, what was found when it was tried; None where nothing is known.
     """
@@ -60,12 +62,25 @@ def against(family: Family) -> dict[str, str] | None:
     if certificate is None:
         return None
     runs = [_capabilities(laws) for laws in certificate.transformers.values()]
-    return {verb: _all([one[name] for one in runs for name in needed]) for verb, needed in VERBS.items()}
+    names = {name for needed in VERBS.values() for name in needed} | {WALK}
+    return verbs_of({name: _all([one[name] for one in runs]) for name in names})
 
 
 def verbs_of(capabilities: Mapping[str, str]) -> dict[str, str]:
-    """What every command in `VERBS` can do with a model of such capabilities: `yes`, or the first reason against it."""
-    return {verb: _all([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
+    """What every command in `VERBS` can do with a model of such capabilities: `yes` (and how), or why it cannot."""
+    able = {verb: _all([capabilities.get(name, HOLDS) for name in needed]) for verb, needed in VERBS.items()}
+    if able["flow"] == HOLDS and capabilities.get(WALK, HOLDS) != HOLDS:
+        able["flow"] = BY_FORWARDS
+    return able
+
+
+def require_able(family: Family, verb: str, todo: str) -> None:
+    """Refuse a model that is not listed and lacks something that a command in `VERBS` needs, before it is run.
+
+    **Errors:** `ChiasmError` with the reason.
+    """
+    for capability in VERBS[verb]:
+        family.require_can(capability, todo)
 
 
 def capabilities_of(laws: Iterable[Law]) -> dict[str, str]:

@@ -5,39 +5,36 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiasm.core.errors import ChiasmError
 from chiasm.core.example import DEFAULT_INSTRUCTION, Example
 from chiasm.core.positions import Spans
+from chiasm.interventions import Component
 from chiasm.models.encoded import Encoded
 from chiasm.models.encoding.batches import encode_batch
 from chiasm.models.encoding.encode import append_tokens, encode, moved
 from chiasm.models.families import Family, family_of
 from chiasm.models.origin import Origin
+from chiasm.models.parts import (
+    ATTENTION,
+    CROSS_ATTENTION,
+    MLP,
+    OUTPUT_PROJECTION,
+    TOKEN_MIXER,
+    LayerKind,
+    decoder_stack,
+    final_norm,
+    has_part,
+    kind_of,
+    part_of,
+)
 from chiasm.models.precision import Precision, is_rounded
 from chiasm.models.remembered import Remembered
 from chiasm.models.weights import float32_products, raised_model, ready
-
-# Names under which decoders keep the norm before the head. The unembedding law checks the choice.
-_FINAL_NORMS = (
-    *("norm", "final_layernorm", "final_layer_norm", "ln_f"),
-    *("embedding_norm", "norm_f", "layer_norm", "layernorm"),
-)
-_ATTENTION = ("self_attn", "attention", "attn", "self_attention", "multi_head_attention")
-_CROSS_ATTENTION = ("cross_attn",)
-_TOKEN_MIXER = ("conv", "linear_attn", "mamba")
-_MLP = ("mlp", "feed_forward", "block_sparse_moe", "ffn")
-_OUTPUT_PROJECTION = ("o_proj", "out_proj", "dense", "wo", "c_proj")
-
-
-LayerKind = Literal["attention", "cross_attention", "token_mixer"]
-"""How information moves between positions in a decoder layer: self-attention; attention to the image alone; or a
-convolution, a linear attention or a state space, in which there is no pair of positions to cut."""
 
 
 class ModelView:
@@ -67,9 +64,9 @@ class ModelView:
         self.origin = Origin()
         self.config: Any = model.config
         self.family: Family = family_of(model.config) if family is None else family
-        self.decoder, self.layers = _decoder_stack(model)
-        self.kinds: tuple[LayerKind, ...] = tuple(_kind(layer) for layer in self.layers)
-        self.final_norm = _final_norm(self.decoder)
+        self.decoder, self.layers = decoder_stack(model)
+        self.kinds: tuple[LayerKind, ...] = tuple(kind_of(layer) for layer in self.layers)
+        self.final_norm = final_norm(self.decoder)
         self.head: nn.Module = self.family.head(model)
         self.embeddings: nn.Module = model.get_input_embeddings()
         self.vision_tower: nn.Module | None = self.family.vision_tower(model)
@@ -93,8 +90,14 @@ class ModelView:
 
     @property
     def n_heads(self) -> int:
-        """Attention heads (of queries) in each decoder layer."""
-        return int(self.text_config.num_attention_heads)
+        """Attention heads (of queries) in each decoder layer; the most of any where layers differ in it."""
+        return max(int(layer.num_attention_heads) for layer in self.layer_configurations())
+
+    def layer_configurations(self) -> list[Any]:
+        """The decoder's configuration of every layer; one for all where layers do not differ in their sizes."""
+        config = self.text_config
+        varied = getattr(config, "is_heterogeneous", False)
+        return [config.per_layer_config[index] for index in range(self.n_layers)] if varied else [config]
 
     @property
     def tokenizer(self) -> Any:
@@ -128,7 +131,7 @@ class ModelView:
     @property
     def is_peft(self) -> bool:
         """Whether PEFT wraps the model (its base model then owns the forward signature)."""
-        return _has(self.model, "base_model") and callable(getattr(self.model, "get_base_model", None))
+        return has_part(self.model, "base_model") and callable(getattr(self.model, "get_base_model", None))
 
     @property
     def attention_implementation(self) -> str:
@@ -212,37 +215,42 @@ class ModelView:
 
     def has_attention(self, layer: nn.Module) -> bool:
         """Whether the layer's token mixer is self-attention."""
-        return any(_has(layer, name) for name in _ATTENTION)
+        return any(has_part(layer, name) for name in ATTENTION)
 
     def mixes_beside_attention(self, layer: nn.Module) -> bool:
         """Whether a layer with self-attention moves information between positions in a second way as well."""
-        return self.has_attention(layer) and any(_has(layer, name) for name in _TOKEN_MIXER)
+        return self.has_attention(layer) and any(has_part(layer, name) for name in TOKEN_MIXER)
 
     def attention_of(self, layer: nn.Module) -> nn.Module:
         """The attention branch of a decoder layer."""
-        return _child(layer, _ATTENTION, "attention branch")
+        return part_of(layer, ATTENTION, "attention branch")
 
     def mixer_of(self, layer: nn.Module) -> nn.Module:
         """The branch of a decoder layer that moves information between positions, attention or not."""
-        return _child(layer, _ATTENTION + _CROSS_ATTENTION + _TOKEN_MIXER, "token mixer")
+        return part_of(layer, ATTENTION + CROSS_ATTENTION + TOKEN_MIXER, "token mixer")
 
     def output_projection_of(self, layer: nn.Module) -> nn.Module:
         """The matrix of the attention branch that reads the heads' outputs, one head beside the other."""
-        return _child(self.attention_of(layer), _OUTPUT_PROJECTION, "output projection")
+        return part_of(self.attention_of(layer), OUTPUT_PROJECTION, "output projection")
+
+    def has_branch(self, layer: nn.Module, component: Component) -> bool:
+        """Whether a decoder layer has a branch that mixes tokens (`attention`), or one of feed-forward (`mlp`)."""
+        names = (*ATTENTION, *CROSS_ATTENTION, *TOKEN_MIXER) if component == "attention" else (*MLP, "fc2")
+        return any(has_part(layer, name) for name in names)
 
     def has_mlp(self, layer: nn.Module) -> bool:
         """Whether the feed-forward branch is a module (OPT keeps its matrices in the layer itself)."""
-        return any(_has(layer, name) for name in _MLP)
+        return any(has_part(layer, name) for name in MLP)
 
     def mlp_of(self, layer: nn.Module) -> nn.Module:
         """The feed-forward branch of a decoder layer."""
-        return _child(layer, _MLP, "feed-forward branch")
+        return part_of(layer, MLP, "feed-forward branch")
 
     def feed_forward_of(self, layer: nn.Module) -> tuple[nn.Module, ...]:
         """The modules that hold the feed-forward weights of a decoder layer: the branch, or OPT's two matrices."""
         if self.has_mlp(layer):
             return (self.mlp_of(layer),)
-        return tuple(_child(layer, (name,), "feed-forward branch") for name in ("fc1", "fc2"))
+        return tuple(part_of(layer, (name,), "feed-forward branch") for name in ("fc1", "fc2"))
 
     def encode(
         self,
@@ -333,53 +341,3 @@ def _changes_logits(view: ModelView) -> bool:
     with view.readable_attention(), view.head.register_forward_hook(lambda head, args, output: own.append(output)):
         logits = view.model(**given, use_cache=False).logits
     return not torch.equal(own[-1].to(logits.dtype).reshape(logits.shape), logits)
-
-
-def _decoder_stack(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
-    """The module that owns the decoder layers, and the layers, from transformers' `get_decoder()`."""
-    expected = int(model.config.get_text_config(decoder=True).num_hidden_layers)
-    candidates = [
-        (owner, child)
-        for owner in model.get_decoder().modules()
-        for child in owner.children()
-        if isinstance(child, nn.ModuleList) and len(child) == expected
-    ]
-    # Experts and the like are lists too: the stack is the one whose members own an attention branch.
-    candidates = [(o, c) for o, c in candidates if any(_kind(layer) == "attention" for layer in c)]
-    if len(candidates) != 1:
-        raise ChiasmError(
-            f"the decoder layers of {type(model).__name__}",
-            f"found {len(candidates)} lists of {expected} layers with an attention branch of a known name "
-            f"({', '.join(_ATTENTION)})",
-            "Open an issue with the model's config.json",
-        )
-    return candidates[0]
-
-
-def _kind(layer: nn.Module) -> LayerKind:
-    if any(_has(layer, name) for name in _ATTENTION):
-        return "attention"
-    return "cross_attention" if any(_has(layer, name) for name in _CROSS_ATTENTION) else "token_mixer"
-
-
-def _final_norm(decoder: nn.Module) -> nn.Module:
-    """The norm before the head; the identity where the decoder has none, under whatever name."""
-    if any("norm" in name or "norm" in type(child).__name__.lower() for name, child in decoder.named_children()):
-        return _child(decoder, _FINAL_NORMS, "final norm")
-    return nn.Identity()
-
-
-def _has(module: nn.Module, name: str) -> bool:
-    return name in dict(module.named_children())
-
-
-def _child(module: nn.Module, names: Sequence[str], what: str) -> nn.Module:
-    children = dict(module.named_children())
-    found = [name for name in names if name in children]
-    if len(found) != 1:
-        raise ChiasmError(
-            f"the {what} of {type(module).__name__}",
-            f"its parts are {', '.join(children)}",
-            "Give the family file a rule for this part",
-        )
-    return children[found[0]]

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, TypeVar, final, overload
 
 import torch
 
-from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError, UnbatchableError
 from chiasm.core.example import Example, require_usable
 from chiasm.models.encoding.encode import only_this_example
 from chiasm.results.rundir import RunDirectory
@@ -163,13 +163,18 @@ def _computed(work: Work[P], ready: _Ready[P], room: Room) -> Computed:
     usable = [item for _, item in ready if not isinstance(item, ExampleError)]
     unusable = [(example.id, str(item)) for example, item in ready if isinstance(item, ExampleError)]
     parts: list[Computed] = []
-    place = 0
+    place, most = 0, len(usable)
     while place < len(usable) or not parts:
-        part = usable[place : place + (room.most or len(usable))]
+        part = usable[place : place + min(most, room.most or most)]
         found = _fitting(work, part)
         if isinstance(found, Computed):
             parts.append(found)
             place += len(part)
+        elif isinstance(found, UnbatchableError):
+            if not work.divisible or len(part) == 1:
+                raise found
+            # Of this batch alone: others may go together.
+            most = 1
         elif work.divisible and len(part) > 1:
             room.halve(len(part))
         else:
@@ -179,12 +184,14 @@ def _computed(work: Work[P], ready: _Ready[P], room: Room) -> Computed:
     return computed._replace(failures=[*unusable, *computed.failures])
 
 
-def _fitting(work: Work[P], part: Sequence[P]) -> Computed | str:
-    """What `work` makes of them, or what the device said where its memory was too small.
+def _fitting(work: Work[P], part: Sequence[P]) -> Computed | UnbatchableError | str:
+    """What `work` makes of them, why they cannot go together, or what a device said whose memory was too small.
 
     What had been made for them is gone with the error when this returns.
     """
     try:
         return work.compute(part)
+    except UnbatchableError as error:
+        return error
     except torch.OutOfMemoryError as error:
         return str(error).splitlines()[0].rstrip(".")

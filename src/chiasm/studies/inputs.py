@@ -30,6 +30,7 @@ from chiasm.models.executors.jobs import Executor
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.executors.rounding import with_tf32
+from chiasm.models.families import Family
 from chiasm.models.loading import load as load_checkpoint
 from chiasm.models.loading import wrap
 from chiasm.models.precision import dtype_name
@@ -228,7 +229,8 @@ def load_inputs(spec: ModelSpec, chosen: Sequence[Example]) -> Inputs:
 
 def sized(spec: S, asked: StudySpec, inputs: Inputs) -> S:
     """`spec` with as many examples at once as there is room for, where `asked` leaves that to us: by the sizes of the
-    model and the first example, and the free memory; at most what the study takes by default.
+    model and the first example, and the free memory; at most what the study takes by default, and one of a model that
+    takes no batch.
 
     A run that is taken up or shared keeps the number that it was begun with: rows can differ in their last bits with
     another.
@@ -244,10 +246,23 @@ def sized(spec: S, asked: StudySpec, inputs: Inputs) -> S:
     if prompt is None:
         return spec
     most = spec.batch
+    if not _go_together(view, inputs.examples[:most], spec.instruction):
+        _log.info("Examples are computed one by one: the first ones cannot go into one batch of this model.")
+        return spec.complete(batch_size=1)
     count = examples_at_once(view, prompt.length, most)
     if count < most:
         _log.info("%d examples are computed at once: free memory has no room for %d (--batch-size).", count, most)
     return spec.complete(batch_size=count)
+
+
+def _go_together(view: ModelView, chosen: Sequence[Example], instruction: str) -> bool:
+    """Whether the first examples come out of one batch as they would alone."""
+    if type(view.family).can_batch is Family.can_batch:
+        return True
+    prompts = [
+        first_prepared([one], lambda index, example: view.encode(example, instruction=instruction)) for one in chosen
+    ]
+    return view.family.can_batch([prompt for prompt in prompts if prompt is not None], view.config)
 
 
 def _with_fast_products(view: ModelView, chosen: Sequence[Example]) -> tuple[ModelView, dict[str, Any]]:

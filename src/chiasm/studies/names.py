@@ -7,6 +7,7 @@ from chiasm.core.errors import ChiasmError
 from chiasm.core.options import Declared, Options, declared
 from chiasm.core.places import require_place
 from chiasm.data import examples
+from chiasm.data.sources import require_kind
 from chiasm.smollm2.names import NAMES as SMOLLM2
 from chiasm.studies.options import RANDOM_BASELINE, ReadingOptions, data_name, model_name
 from chiasm.tiny.registry import NAMES as TINY
@@ -45,8 +46,9 @@ def require_model(name: str) -> None:
 
 
 def _require_data(spec: Options, name: str) -> None:
-    """Of a file the first example is read as well, which a wrong field shows in. A folder may be large."""
+    """Of a file the first example is read as well, which a wrong field shows in; of a folder its names alone."""
     if Path(name).is_dir():
+        require_kind(Path(name))
         return
     read = isinstance(spec, ReadingOptions)
     found = examples(name, 1, split=spec.split if read else "heldout", media=spec.media if read else None)

@@ -154,7 +154,7 @@ def test_guessing_is_what_all_guesses_give_on_average():
 
 
 @pytest.mark.parametrize("spreads", [[0.05] * 6, [0.01] * 5 + [0.2], [0.0] * 6])
-@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("seeds", [2, pytest.param(3, marks=pytest.mark.heavy)])
 def test_a_family_seldom_finds_anything_in_nothing(spreads, seeds):
     rng, wrong = np.random.default_rng(0), []
     for _ in range(300):

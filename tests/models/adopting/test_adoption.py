@@ -101,13 +101,24 @@ def test_what_one_kind_of_input_breaks_is_tried_again_by_its_laws_alone(monkeypa
     def broken_once(view, names=None):
         laws = check(view, names=names)
         asked.append(names)
-        if view.family.rules.batches and "lockstep: padded batch of two inputs" in (names or LAWS):
-            return [*laws, Law("lockstep: padded batch of two inputs", False, 1.0, "differs by 1")]
+        if view.family.rules.batches and "two inputs in a padded batch" in (names or LAWS):
+            return [*laws, Law("two inputs in a padded batch", False, 1.0, "differs by 1")]
         return laws
 
     monkeypatch.setattr("chiasm.models.adopting.adoption.check", broken_once)
     view = wrap(model, processor)
-    assert view.family.refused == {"padded batches": "lockstep: padded batch of two inputs: differs by 1"}
+    assert view.family.refused == {"padded batches": "two inputs in a padded batch: differs by 1"}
     # All laws before and after, and between them those in question.
     assert asked[0] is asked[-1] is None
-    assert all(len(names) < 4 for names in asked[1:-1])
+    assert all(len(names) < 5 for names in asked[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AttributeError("'list' object has no attribute 'fps'"), "looks for `fps` in a `list`, which has none"),
+        (ValueError("Got 1 text\nbut 2 audios"), "its own code raised ValueError: Got 1 text but 2 audios"),
+    ],
+)
+def test_what_foreign_code_raises_is_put_in_a_line(error, said):
+    assert said in described(error)

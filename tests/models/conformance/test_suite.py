@@ -9,14 +9,15 @@ import torch
 from tests.support.factories import build
 from tests.support.runs import view_of
 
-from chiasm.core.errors import ExampleError
-from chiasm.models.conformance import LAWS, check, painting, suite
+from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.models.conformance import LAWS, agreement, check, painting, suite
 from chiasm.models.conformance.agreement import (
     against_the_order,
     one_example,
     padded_batch,
     questions_on_one_input,
     several_inputs,
+    unread_input_has_no_effect,
 )
 from chiasm.models.conformance.anatomy import (
     head_follows_norm,
@@ -27,8 +28,9 @@ from chiasm.models.conformance.anatomy import (
     states_are_live,
     tokens_have_places,
 )
+from chiasm.models.conformance.suite import CAPABILITIES
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, modalities, trial_on
-from chiasm.models.executors import lockstep
+from chiasm.models.executors import lockstep, reference
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.packed_batch import PackedBatch
 from chiasm.models.families.gemma3 import Gemma3
@@ -237,6 +239,45 @@ def test_a_model_on_which_no_cut_matters_proves_nothing():
         view.head.weight.zero_()
     with pytest.raises(BrokenLawError, match="equality says nothing"):
         one_example(trial_of(view))
+
+
+def test_a_cut_that_leaves_one_layer_open_is_found_out():
+    assert unread_input_has_no_effect(trial("llava")) <= 1e-4
+    plain = reference._blocked_mask
+
+    def leaky(view, frame, index, changes):
+        return plain(view, frame, index, changes if index != 1 else [replace(c, keys=c.keys[:-1]) for c in changes])
+
+    with (
+        patch.object(reference, "_blocked_mask", leaky),
+        pytest.raises(BrokenLawError, match="something beside the attention mask carries it"),
+    ):
+        unread_input_has_no_effect(trial("llava"))
+
+
+def test_where_tokens_mix_without_attention_no_cut_is_whole():
+    with pytest.raises(NotApplicableError, match="without attention"):
+        unread_input_has_no_effect(trial("lfm2_vl"))
+
+
+def test_without_a_walk_the_forwards_themselves_are_asked():
+    refusal = ChiasmError("walking through it", "its layers carry two streams", "Use --executor reference")
+    with patch.object(LockstepExecutor, "run", side_effect=refusal):
+        laws = {law.name: law for law in check(view_of("llava"))}
+    assert not any(laws[name].ok for name in CAPABILITIES["one walk"])
+    for name in ("shared questions", "padded batches"):
+        assert [(laws[law].ok, laws[law].reason) for law in CAPABILITIES[name]] == [
+            (None, "every cut has a forward of its own: there is no walk to share")
+        ]
+    for name in ("cuts", "reversed cuts", "several inputs", "long answers", "left as it was"):
+        assert all(laws[law].ok for law in CAPABILITIES[name]), name
+    # What is read there is compared with the untouched model.
+    with (
+        patch.object(LockstepExecutor, "run", side_effect=refusal),
+        patch.object(agreement, "_off_the_models_own", lambda *given: 1.0),
+    ):
+        broken = {law.name for law in check(view_of("llava")) if law.ok is False}
+    assert {"answers of several tokens", "cuts against the order of reading"} <= broken
 
 
 def test_a_family_of_one_image_is_no_fault():

@@ -68,6 +68,18 @@ def test_words_in_context_are_the_states_of_their_last_tokens(view):
     assert not lens.numbers("triangle")
 
 
+def test_a_model_that_takes_no_text_alone_has_no_words_in_context(view, states, monkeypatch, caplog):
+    def forward(*args, **more):
+        raise ValueError("You have to specify either `pixel_values` or `image_embeds`.")
+
+    monkeypatch.setattr(view.model, "forward", forward)
+    lens = ContextLens(view, [TEXT, TEXT], (0, 2))
+    assert lens.words == []
+    assert lens.nearest(states, 3).ids.shape == (len(states), 0)
+    assert caplog.text.count("Words in context are left out") == 1
+    assert "takes no text without an input (You have to specify" in caplog.text
+
+
 def test_a_word_is_read_at_few_places_and_counts_once(view):
     texts = [f"a red circle {'and a square ' * k}" for k in range(7)]
     lens = ContextLens(view, texts, (1, 3))

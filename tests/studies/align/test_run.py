@@ -249,8 +249,8 @@ def spoiled(view, bad, where):
             handle.remove()
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(2, marks=pytest.mark.heavy), 4])
+@pytest.mark.parametrize("place", [pytest.param(0, marks=pytest.mark.heavy), 2])
 @pytest.mark.parametrize(
     ("where", "reason"),
     [

@@ -1,11 +1,14 @@
 """Answers are the model's own, right means equal to the label, and blind means that no pixel is left."""
 
+import re
 from dataclasses import replace
+from io import StringIO
 from typing import get_args
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from tests.support import factories
 
 import chiasm
@@ -203,6 +206,31 @@ def test_a_description_that_is_cut_off_is_noted(view):
     assert [one["example_id"] for one in found.skipped()] == [example.id for example in examples]
     assert "cut off after 3 tokens" in found.skipped()[0]["reason"]
     assert not run(view, [factories.example(seed=9)]).skipped()
+
+
+def test_a_model_that_takes_no_batch_is_given_one_example_at_a_time(view, monkeypatch):
+    examples = [factories.example(seed=seed) for seed in range(3)]
+    expected = chiasm.evaluate(view, examples, max_new_tokens=3, batch_size=1).table("eval")
+    monkeypatch.setattr(type(view.family), "can_batch", lambda self, encoded, config: len(encoded) == 1)
+    found = chiasm.evaluate(view, examples, max_new_tokens=3)
+    assert found.directory.manifest["spec"]["batch_size"] == 1
+    assert found.table("eval").equals(expected)
+    # Where the first ones could go together, it is found out on the way.
+    assert chiasm.evaluate(view, examples, max_new_tokens=3, batch_size=2).table("eval").equals(expected)
+
+
+def test_a_label_of_any_length_leaves_numbers_their_room(view):
+    examples = [replace(factories.example(seed=seed), type="t" * 5000 if seed else "short") for seed in range(2)]
+    found = chiasm.evaluate(view, examples, max_new_tokens=3, batch_size=2)
+    terminal = Console(width=80, file=StringIO())
+    for part in found.reporter.summary():
+        terminal.print(part)
+    lines = terminal.file.getvalue().splitlines()
+    rows = [line for line in lines if line.startswith(("short", "ttt", "all"))]
+    assert len(rows) == 3
+    for row in rows:
+        assert len(re.findall(r"\d+\.\d to \d+\.\d %", row)) == 1
+    assert max(map(len, rows)) <= 80
 
 
 def test_bad_lines_and_files_outside_are_failures_of_a_run(view, tmp_path):

@@ -195,6 +195,25 @@ def test_answers_are_tracked_from_the_embeddings_to_the_output(run, view):
         assert row["prob_raw"] == pytest.approx(float(released[row["layer"]][row["token_id"]]), abs=1e-6)
 
 
+def test_without_a_lens_cuts_are_computed_and_no_state_is_read(monkeypatch):
+    view = flow_runs.view_of()
+    monkeypatch.setattr(type(view.family), "refused", {"lens": "its layers carry two streams of states"})
+    asked = []
+    plain = ReferenceExecutor.run
+
+    def watched(self, view, jobs):
+        asked.extend(job.states for job in jobs)
+        return plain(self, view, jobs)
+
+    monkeypatch.setattr(ReferenceExecutor, "run", watched)
+    options = {"executor": "reference", "cuts": ("image->last",), "controls": False, "keep": "all", "words": 2}
+    found = flow_runs.run(view, flow_runs.examples(1), **options)
+    assert found.table("effects").height
+    assert "answers" not in found.tables()
+    assert asked
+    assert not any(asked)
+
+
 def test_a_head_that_does_not_give_the_output_is_refused(monkeypatch):
     view = flow_runs.view_of()
     plain = type(view).unembed

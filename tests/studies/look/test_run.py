@@ -15,7 +15,7 @@ from tests.support.charts import pictured, rows, titles
 from chiasm.core.errors import ChiasmError
 from chiasm.runners.examples import run_examples
 from chiasm.studies.look import STUDY
-from chiasm.studies.look.run import LookWork, compute
+from chiasm.studies.look.run import AttentionRows, LookExample, LookWork, compute
 from chiasm.studies.look.spec import LookSpec
 from chiasm.studies.run import Run
 
@@ -253,3 +253,16 @@ def test_words_are_those_of_an_index_and_another_one_is_no_resumed_run(view, cho
         run(view, chosen, out=tmp_path / "run", resume=True, **options)
     with pytest.raises(ChiasmError, match="of no layer"):
         run(view, chosen, **options | {"context_index": str(tmp_path)})
+
+
+def test_layers_may_differ_in_their_number_of_heads(view, chosen):
+    encoded = view.encode(chosen[0])
+    few, many = (torch.rand(1, heads, encoded.length).softmax(-1) for heads in (2, 5))
+    rows = AttentionRows((1, 3), (few, many))
+    assert torch.equal(rows.mean(), torch.stack([few.mean(1), many.mean(1)]))
+    work = LookWork(LookSpec(model=view, data=chosen, heads=True, queries=("last",)), view, None)
+    table = pl.concat(work._attention(LookExample(chosen[0], encoded, None, False, False), rows))
+    heads = table.group_by("layer").agg(pl.col("head").unique().sort()).sort("layer")["head"].to_list()
+    assert heads == [["0", "1", "mean"], ["0", "1", "2", "3", "4", "mean"]]
+    fourth = table.filter((pl.col("layer") == 3) & (pl.col("head") == "4"))["weight"].to_numpy()
+    np.testing.assert_array_equal(fourth, many[0, 4].double().numpy())

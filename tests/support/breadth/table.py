@@ -186,7 +186,7 @@ def largest_difference(view: ModelView) -> float:
     changes = [(window, cut.on(encoded.spans, window)) for window in windows for cut in present]
     variants = [Variant(f"{number}", (change,)) for number, (_, change) in enumerate(changes)]
     # By one masked forward for each cut where the walk of all is refused.
-    run = run_packed if view.family.can("cuts") else run_plain
+    run = run_packed if view.family.can("one walk") else run_plain
     packed = full_logprobs(run(view, [job_of(encoded, *variants)])[0])
     worst = float((packed[0, -1].double() - cut_logprobs(view, encoded, (), (), ())).abs().max())
     for number, (window, change) in enumerate(changes):

@@ -12,6 +12,8 @@ _SIDE: Final = 112
 _SQUARE: Final = {"height": _SIDE, "width": _SIDE}
 _KINDS: Final = ["dense", "sparse", "dense", "sparse"]
 
+_WINDOWS: Final = ["full_attention", "sliding_attention"] * 2
+
 _DEFAULT_ROTARY: Final = {"rope_type": "default", "rope_theta": 10000.0}
 
 _QWEN_OMNI: Final = {
@@ -69,7 +71,10 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     },
     "cohere_compass": {
         "config": {
-            "text_config.rope_parameters": {"full_attention": _DEFAULT_ROTARY | {"mrope_section": [4, 2, 2]}},
+            "text_config.layer_types": _WINDOWS,
+            "text_config.rope_parameters": {
+                kind: _DEFAULT_ROTARY | {"mrope_section": [4, 2, 2]} for kind in dict.fromkeys(_WINDOWS)
+            },
         }
     },
     "cosmos3_omni": {"processor": "Qwen3VLProcessor"},
@@ -77,6 +82,7 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "deepseek_ocr2": {
         "config": {
             "text_config.mlp_layer_types": _KINDS,
+            "text_config.num_experts_per_tok": 2,
             "vision_config.sam_config.patch_size": 2,
             "vision_config.sam_config.image_size": 128,
         },
@@ -124,19 +130,29 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
         "options": {"patch_size": 64},
     },
     "fun_asr_nano": {"config": {"adaptor_config.intermediate_size": 16}},
-    # As published without its audio part.
-    "gemma4": {"default": {"vision_config": {}}, "parts": {"image_processor.max_soft_tokens": 70}},
+    # Its sound keeps 1024 numbers of a frame after two convolutions, whatever its width.
+    "gemma4": {
+        "default": {"vision_config": {}, "audio_config": {}},
+        "config": {"audio_config.subsampling_conv_channels": [128, 32]},
+        "parts": {"image_processor.max_soft_tokens": 70},
+    },
     "gemma3n": {
         "config": {
             "vision_config.architecture": "mobilenetv5_base",
             "vision_config.model_args": {"encoder": True, "channel_multiplier": 0.05, "msfa_output_resolution": 4},
             "vision_config.hidden_size": 2048,
             "text_config.intermediate_size": [128] * 4,
+            # The last numbers of its vocabulary stand for what is seen, then for what is heard.
+            "vision_config.vocab_offset": 392,
+            "audio_config.vocab_offset": 396,
         },
         "parts": {"image_processor.size": {"height": 128, "width": 128}},
         "options": {"image_seq_length": 16},
     },
-    "gemma4_unified": {"default": {"vision_config": {}}},
+    "gemma4_unified": {
+        "default": {"vision_config": {}, "audio_config": {}},
+        "config": {"audio_config.audio_embed_dim": 640},
+    },
     "glm_ocr": {"processor": "Glm46VProcessor"},
     "glmga": {"processor": "Glm46VProcessor"},
     **{kind: {"config": {"encoder_config.input_dim": 160}} for kind in ("granite_speech", "granite_speech_plus")},
@@ -158,6 +174,15 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "instructblipvideo": {"named": {"video_token": None}, "placeholder": {"video": ""}},
     "kosmos-2": {"processor": "Kosmos2Processor"},
     "kosmos-2.5": {"processor": "Kosmos2_5Processor", "options": {"num_image_tokens": 16}},
+    # Published ones have an indexer in all layers but the first three: of each 8 tokens' keys, the best 4 blocks.
+    "minimax_m3_vl": {
+        "config": {
+            "text_config.layer_types": ["full_attention", *["minimax_m3_sparse"] * 3],
+            "text_config.index_block_size": 8,
+            "text_config.index_topk_blocks": 4,
+            "text_config.mlp_layer_types": _KINDS,
+        }
+    },
     "molmo2": {
         "ids": {"image_patch_id": "<im_patch>"},
         "config": {"adapter_config.vision_feature_layer": [2, 1], "vision_config.num_position_embeddings": 64},
@@ -166,7 +191,11 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     "muse_glimmer": {"config": {"out_hidden_size": 256}},
     # Its sound goes through three of four stages: 16 x 6 x 5 samples to a token.
     "muse_spark": {"config": {"out_hidden_size": 256}, "parts": {"feature_extractor.samples_per_token": 480}},
-    "nemotron_h_omni": {"classes": {"feature_extractor": "ParakeetFeatureExtractor"}},
+    "nemotron_h_omni": {
+        "default": {"audio_config": {"projection_hidden_size": 64, "projection_bias": False}},
+        "parts": {"video_processor.norm_mean": [0.5] * 3, "video_processor.norm_std": [0.5] * 3},
+        "classes": {"feature_extractor": "ParakeetFeatureExtractor"},
+    },
     "ovis2": {"ids": {"image_token_id": "<IMG_ATOM>"}},
     "qianfan_ocr": {"placeholder": {"image": "<image>"}},
     # Its processor counts 256 tokens of a view of all: 32 x 32 patches, merged by two.
@@ -213,12 +242,12 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
     },
     "vipllava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
     "video_llava": {"options": {"vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}},
-    "step3p7": {"config": {"text_config.sliding_window": 24}},
+    "step3p7": {"config": {"text_config.sliding_window": 24, "text_config.layer_types": _WINDOWS}},
 }
 
 UNTRIED: Final[dict[str, str]] = {
-    "fuyu": "its processor drops the first token of what it writes for an image, which its published tokenizer alone "
-    "puts there: no local one does",
+    "fuyu": "its processor takes away the first of an image's tokens, because its published tokenizer puts a mark of a "
+    "space before them; a tokenizer made here puts none there, so that a token of the image goes missing",
 }
 """Types of which no small model is made, with the reason."""
 

@@ -18,8 +18,9 @@ from chiasm.models.adopting.decoder import followed, measured_head
 from chiasm.models.adopting.geometry import placed
 from chiasm.models.adopting.inputs import Candidate, called, joined, perceived
 from chiasm.models.adopting.refusals import UnansweredError, answering, require_answerable, require_questions
+from chiasm.models.adopting.rounded import unrounded
 from chiasm.models.conformance import Law, check
-from chiasm.models.conformance.suite import CAPABILITIES, ENCODED
+from chiasm.models.conformance.suite import CAPABILITIES, WALK
 from chiasm.models.families import unsupported_error
 from chiasm.models.families.certificates import HOLDS, fingerprint
 from chiasm.models.generic.places import UNKNOWN
@@ -29,7 +30,6 @@ from chiasm.models.support import VERBS, capabilities_of
 from chiasm.models.view import ModelView
 
 _log: Final = logging.getLogger(__name__)
-_CUTS: Final = "cuts"
 _PADDED: Final = "padded batches"
 _SHARED: Final = "shared questions"
 _SEVERAL: Final = "several inputs"
@@ -91,6 +91,8 @@ class Found(NamedTuple):
         for name, why in self.rules.refused.items():
             # What was left out before the suite ran is no yes.
             verdicts[name] = f"no: {why}"
+        if len(self.rules.modalities) == 1 and any(name.startswith(f"{FURTHER}: ") for name in self.rules.refused):
+            verdicts[FURTHER] = f"-: what it has a part for besides {self.rules.modalities[0]} is refused"
         return verdicts
 
 
@@ -160,11 +162,16 @@ def _judged(candidate: Candidate, rules: GenericRules) -> Found:
         raise UnansweredError(_broken(laws, "left as it was"))
     refused = {**rules.refused, **{name: _broken(laws, name) for name in CAPABILITIES if _broken(laws, name)}}
     offered = [verb for verb, needed in VERBS.items() if not any(name in refused for name in needed)]
-    # Without the walk of all cuts there is still one masked forward for each (`--executor reference`).
-    plain = "the plain executor is the model's own forward"
-    if not offered and ("spans" in refused or not _holds(laws, ENCODED, plain)):
+    if not offered:
         raise UnansweredError("; ".join(dict.fromkeys(refused.values())))
-    return Found(replace(rules, refused=refused), laws)
+    verdicts = capabilities_of(laws.values())
+    inapplicable = {
+        name: verdicts[name].removeprefix("-: ")
+        for needed in VERBS.values()
+        for name in needed
+        if verdicts[name].startswith("-: ")
+    }
+    return Found(replace(rules, refused=refused, inapplicable=inapplicable), laws)
 
 
 class _Suite:
@@ -182,23 +189,23 @@ class _Suite:
     def broken(self, rules: GenericRules, capability: str) -> str:
         """Why a capability is broken by `rules`; empty where it is not."""
         known = next((laws for tried, laws in self._whole if tried == rules), None)
-        return _broken(self._check(rules, CAPABILITIES[capability]) if known is None else known, capability)
+        return _broken(self.of(rules, capability) if known is None else known, capability)
 
     def of(self, rules: GenericRules, capability: str) -> Mapping[str, Law]:
-        """The laws of one capability."""
-        return self._check(rules, CAPABILITIES[capability])
+        """The laws of one capability, and whether there is a walk, which decides how they are tried."""
+        return self._check(rules, (*CAPABILITIES[WALK], *CAPABILITIES[capability]))
 
     def _check(self, rules: GenericRules, names: Collection[str] | None) -> Mapping[str, Law]:
         with answering("its parts"):
-            view = self._candidate.view(replace(rules, refused={}))
-        return {law.name: law for law in check(view, names=names)}
+            view = self._candidate.view(replace(rules, refused={}, inapplicable={}))
+        return {law.name: law for law in unrounded(view, check(view, names=names))}
 
 
 def _settled(suite: _Suite, rules: GenericRules) -> GenericRules:
     """`rules` with a second way for each capability that is broken, or without what it stands for."""
-    if suite.broken(rules, _CUTS):
+    if suite.broken(rules, WALK):
         other = replace(rules, key_arguments=_TURNED)
-        rules = rules if suite.broken(other, _CUTS) else other
+        rules = rules if suite.broken(other, WALK) else other
     why = suite.broken(rules, _PADDED)
     if why:
         other = replace(rules, positions_from_mask=not rules.positions_from_mask)
@@ -220,24 +227,26 @@ def _settled(suite: _Suite, rules: GenericRules) -> GenericRules:
 
 
 def _without_wrong_kinds(suite: _Suite, rules: GenericRules) -> GenericRules:
-    why = suite.broken(rules, FURTHER)
-    for kind in rules.modalities[1:]:
-        kept = tuple(one for one in rules.modalities if one != kind)
-        other = replace(rules, modalities=kept, refused={**rules.refused, f"{FURTHER}: {kind}": why})
-        if not suite.broken(other, FURTHER):
-            return other
-    refused = {f"{FURTHER}: {kind}": why for kind in rules.modalities[1:]}
-    return replace(rules, modalities=rules.modalities[:1], refused={**rules.refused, **refused})
+    """`rules` without the kinds that are computed wrong beside the first; one that batches alone spoil is in none."""
+    first, *further = rules.modalities
+    kept, alone, refused = [first], list[str](), dict(rules.refused)
+    for kind in further:
+        own = replace(rules, modalities=(first, kind))
+        why = suite.broken(own, FURTHER)
+        if why and rules.batches and not suite.broken(replace(own, alone=(kind,)), FURTHER):
+            alone.append(kind)
+            refused[f"{_PADDED}: {kind}"] = why
+        elif why:
+            refused[f"{FURTHER}: {kind}"] = why
+            continue
+        kept.append(kind)
+    return replace(rules, modalities=tuple(kept), alone=tuple(alone), refused=refused)
 
 
 def _broken(laws: Mapping[str, Law], capability: str) -> str:
     """The first law of a capability that is broken, with the reason; empty where none is."""
     found = [laws[name] for name in CAPABILITIES[capability] if name in laws and laws[name].ok is False]
     return f"{found[0].name}: {found[0].reason}" if found else ""
-
-
-def _holds(laws: Mapping[str, Law], *names: str) -> bool:
-    return all(name in laws and laws[name].ok is True for name in names)
 
 
 def _cache_file(candidate: Candidate) -> Path:

@@ -21,7 +21,6 @@ from chiasm.models.view import ModelView
 _STEPS = 80
 _SATURATED = 0.99
 _FEW = 8
-_OF_ONE_STREAM = 3
 _BOUNDS = (-18.0, 7.0)
 """Logarithms of how far a cap may lie above the largest value, as a share of that."""
 _CLOSE = 1e-4
@@ -60,13 +59,10 @@ def _attends_ahead(view: ModelView, encoded: Encoded) -> bool:
     with view.readable_attention():
         frame, kind = record_frame(view, encoded.inputs), view.attention_implementation
         if frame.length != encoded.length:
-            shape = tuple(frame.hidden.shape)
-            if len(shape) == _OF_ONE_STREAM:
-                raise UnansweredError(
-                    f"its decoder runs over rows of its own, states of the shape {shape}, and not over the "
-                    f"{encoded.length} tokens of the prompt"
-                )
-            raise UnansweredError(f"its layers carry several streams of states at once, of the shape {shape}")
+            raise UnansweredError(
+                f"its decoder runs over {frame.length} rows of its own, and not over the {encoded.length} tokens of "
+                "the prompt"
+            )
         rows = torch.arange(frame.length, device=frame.hidden.device)
         # A layer without attention may be given a mask of another kind.
         attending = [named for named, of in zip(frame.arguments, view.kinds, strict=True) if of == "attention"]

@@ -7,16 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from chiasm.core.media import Clip, Sound
 from chiasm.models.adopting.refusals import UnansweredError, answering
 from chiasm.models.architecture import model_class
-from chiasm.models.conformance.trial import noise, noise_example
+from chiasm.models.conformance.trial import noise, noise_example, noise_like
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.encoding.encode import accepted_inputs, batch_inputs, made_inputs
-from chiasm.models.generic.family import generic_family
+from chiasm.models.generic.family import differ_in_size, generic_family
 from chiasm.models.generic.rules import GenericRules
 from chiasm.models.precision import Precision
 from chiasm.models.view import ModelView
@@ -160,9 +158,11 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     ids, states = first
     axis = next((axis for axis in range(1, states.ndim - 1) if states.shape[axis] == len(ids)), None)
     if axis is None:
+        rows = states.shape[1]
+        beside = f"what stands for the {kind} lies beside the prompt, at no token of it"
+        own = "it works on rows of its own, which no token of the prompt stands for"
         raise UnansweredError(
-            f"its decoder is not given the prompt's tokens, one row for each, but states of the shape "
-            f"{tuple(states.shape)} for {len(ids)} of them",
+            f"its decoder is given {rows} rows for a prompt of {len(ids)} tokens: {beside if rows > len(ids) else own}",
             reached=1,
         )
     if not np.array_equal(ids, second[0]):
@@ -181,6 +181,10 @@ def _live(candidate: Candidate, rules: GenericRules, kind: str) -> GenericRules:
     if not set(live.tolist()) <= set(encoded.spans[kind].tolist()):
         why = f"tokens that stand for an input of kind {kind} lie outside where its processor says"
         raise UnansweredError(why, reached=4)
+    elsewhere = np.setdiff1d(np.arange(encoded.length), encoded.spans[kind])
+    if not np.isin(ids[elsewhere], found).any():
+        rules = replace(rules, distinct=(*rules.distinct, kind))
+        view = candidate.view(rules)
     if not len(encoded.spans["question"]):
         why = "its processor writes a prompt of its own: no token of it is the question's"
         raise UnansweredError(why, reached=5)
@@ -218,7 +222,7 @@ def _require_taken(candidate: Candidate, rules: GenericRules, kind: str) -> None
 
 def _ids_and_states(view: ModelView, kind: str, seed: int) -> tuple[np.ndarray, Tensor]:
     """The ids of a prompt with an input of noise, and what the first layer of the decoder is given."""
-    example = noise_example(kind, (_same_size(kind, seed),))
+    example = noise_example(kind, (noise_like(noise(kind, 0), seed),))
     inputs = made_inputs(view.processor, view.family, view.config, example, device=view.device, dtype=view.dtype)
     states: list[Tensor] = []
 
@@ -232,17 +236,6 @@ def _ids_and_states(view: ModelView, kind: str, seed: int) -> tuple[np.ndarray, 
         finally:
             handle.remove()
     return inputs["input_ids"][0].cpu().numpy(), states[0]
-
-
-def _same_size(kind: str, seed: int) -> Any:
-    """Noise of another seed in the size or length of `noise(kind, 0)`."""
-    like = noise(kind, 0)
-    rng = np.random.default_rng(seed)
-    if kind == "image":
-        return Image.fromarray(rng.integers(0, 256, (like.height, like.width, 3), dtype=np.uint8))
-    if kind == "video":
-        return Clip(rng.integers(0, 256, like.frames.shape, dtype=np.uint8), fps=like.fps)
-    return Sound(rng.uniform(-0.9, 0.9, len(like.samples)).astype(np.float32), like.rate)
 
 
 def joined(candidate: Candidate, rules: GenericRules) -> GenericRules:
@@ -269,7 +262,9 @@ def joined(candidate: Candidate, rules: GenericRules) -> GenericRules:
         rules = replace(limited, refused={**limited.refused, "several inputs": str(error)})
     # Two prompts in one call say more of a batch than two inputs in one prompt.
     together = _batched(view, kind, (one, other)) or together
-    return replace(rules, joins=_joins(first.inputs, third.inputs, together, rules.rows.keys() | ROW_INPUTS))
+    rules = replace(rules, joins=_joins(first.inputs, third.inputs, together, rules.rows.keys() | ROW_INPUTS))
+    # The suite's two inputs show whether padding goes right only where they need any.
+    return replace(rules, pads=differ_in_size((first, third), candidate.view(rules).family))
 
 
 def _batched(view: ModelView, kind: str, media: tuple[Any, Any]) -> dict[str, Tensor] | None:

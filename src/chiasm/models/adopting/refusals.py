@@ -1,9 +1,10 @@
 """What can be refused from a configuration alone, and how a refusal is put."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -12,6 +13,8 @@ from chiasm.core.text import reason_of
 from chiasm.models.architecture import model_class
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError
 from chiasm.models.families import unsupported_error
+
+_MISSING: Final = re.compile(r"'(?P<kind>\w+)' object has no attribute '(?P<name>\w+)'")
 
 
 def require_answerable(config: Any) -> None:
@@ -73,4 +76,6 @@ def answering(what: str) -> Iterator[None]:
 def described(error: BaseException) -> str:
     """A foreign error in a line: whose it is, its kind, and what it says."""
     line = " ".join(str(error).split())
+    if missing := _MISSING.fullmatch(line):
+        return f"its own code looks for `{missing['name']}` in a `{missing['kind']}`, which has none"
     return f"its own code raised {type(error).__name__}: {line[:240]}" if line else reason_of(error)

@@ -27,7 +27,7 @@ from chiasm.models.executors.jobs import Job, Readout, StateReadout, log_probabi
 from chiasm.models.executors.lockstep import LockstepExecutor
 from chiasm.models.executors.reference import ReferenceExecutor
 from chiasm.models.executors.reuse import encoded_once
-from chiasm.models.frame import keep_logits
+from chiasm.models.frame import keep_logits, record_frame
 from chiasm.models.hooks import find_blocks
 from chiasm.models.view import ModelView
 
@@ -104,6 +104,10 @@ def scaled_logits_are_followed(trial: Trial) -> float:
 @torch.no_grad()
 def states_are_live(trial: Trial) -> None:
     """A hook on a dead tensor reads nicely and means nothing: disturb each layer's output and look at the logits."""
+    with trial.view.readable_attention():
+        streams = record_frame(trial.view, dict(trial.first.inputs)).streams
+    if streams > 1:
+        raise BrokenLawError(f"its layers carry {streams} streams of states at once: a token has no one state")
     dead = _dead(trial, {str(k): (layer, "output") for k, layer in enumerate(trial.view.layers)})
     if dead:
         raise BrokenLawError(f"layers {', '.join(dead)} can be changed without any effect")
@@ -125,7 +129,7 @@ def sites_are_live(trial: Trial) -> None:
 
 @torch.no_grad()
 def hooks_are_undone(trial: Trial) -> None:
-    """After runs of both executors the model has its hooks, its forwards, its mode, and gives the same logits."""
+    """After runs of the executors the model has its hooks, its forwards, its mode, and gives the same logits."""
     view = trial.view
 
     def state() -> tuple[list[int], list[bool]]:
@@ -136,7 +140,7 @@ def hooks_are_undone(trial: Trial) -> None:
     # transformers puts its own hooks in with the first forward.
     first = _logits(trial)
     before, training = state(), view.model.training
-    _run_both(trial)
+    _run_executors(trial)
     if not torch.equal(first, _logits(trial)):
         raise BrokenLawError("the model gives other logits than before a run")
     if state() != before or view.model.training != training:
@@ -162,7 +166,7 @@ def own_capturing_works(trial: Trial) -> None:
         raise NotApplicableError(found) from error
     if len(before) <= view.n_layers:
         raise NotApplicableError("the model itself gives out no hidden states")
-    _run_both(trial)
+    _run_executors(trial)
     after = states()
     if len(before) != len(after) or not all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise BrokenLawError("`output_hidden_states` gives something else than before a run")
@@ -194,10 +198,11 @@ def _hidden_states(output: Any) -> tuple[Tensor, ...]:
     return tuple(found or ())
 
 
-def _run_both(trial: Trial) -> None:
+def _run_executors(trial: Trial) -> None:
     view = trial.view
     jobs = [job_of(e, *variants_of(view, e, forward_cuts(trial.modality))) for e in trial.encoded[:2]]
-    run_all(LockstepExecutor(), view, jobs)
+    if trial.walks:
+        run_all(LockstepExecutor(), view, jobs)
     run_all(ReferenceExecutor(), view, jobs[:1])
 
 

@@ -76,7 +76,8 @@ def _measured(view: ModelView, encoded: Encoded) -> HeadAnatomy:
 
 def _key_heads(view: ModelView, heads: int) -> int:
     """Heads of keys and values; as many as of queries where the configuration names none that divide them."""
-    groups = getattr(view.text_config, "num_key_value_heads", None)
+    named = {getattr(layer, "num_key_value_heads", None) for layer in view.layer_configurations()}
+    groups = named.pop() if len(named) == 1 else None
     return groups if isinstance(groups, int) and groups > 0 and heads % groups == 0 else heads
 
 

@@ -15,6 +15,7 @@ from chiasm.interventions.skips import ModelIdentity, Skip, SkipPart, SkipPlan
 from chiasm.models.conformance.trial import BrokenLawError, NotApplicableError, Trial, full_logprobs, run_plain
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout, log_probabilities
+from chiasm.models.executors.rounding import largest_difference
 from chiasm.models.inside.attention_rows import attention_rows
 from chiasm.models.skipping.apply import skipping
 from chiasm.models.skipping.plans import span_tokens
@@ -41,7 +42,7 @@ def _rows_difference(view: ModelView, batch: Sequence[Encoded], modality: str) -
     try:
         attention_rows(view, batch, queries, lambda layer, index, weights: rows.update({(layer, index): weights}))
     except ChiasmError as error:
-        raise NotApplicableError(str(error)) from error
+        raise NotApplicableError(error.found) from error
     inputs, padding = view.collate(batch)
     with _eager(view) as whole:
         view.model(**inputs, use_cache=False)
@@ -84,30 +85,44 @@ def attention_is_left_out(trial: Trial) -> float:
     return _skip_error(trial, ("attention", "block"))
 
 
+def _with_branches(view: ModelView, branches: Sequence[Component]) -> tuple[int, ...]:
+    """Two layers that attend and have `branches`, not the last of them where there are others."""
+    kinds = zip(view.layers, view.kinds, strict=True)
+    having = [
+        number
+        for number, (layer, kind) in enumerate(kinds)
+        if kind == "attention" and all(view.has_branch(layer, branch) for branch in branches)
+    ]
+    if not having:
+        raise NotApplicableError("its layers have one branch each: none that attends has a feed-forward branch too")
+    return tuple((having[:-1] or having)[-2:])
+
+
 @torch.no_grad()
 def _skip_error(trial: Trial, parts: tuple[SkipPart, ...]) -> float:
     view, encoded = trial.view, trial.first
     found = span_tokens(view).get(trial.modality)
     if found is None:
-        raise NotApplicableError(f"its configuration names no token that stands for {trial.modality}")
+        raise NotApplicableError(f"no token is known by its id to stand for {trial.modality} and for nothing else")
     rows = tuple(torch.isin(encoded.input_ids[0].cpu(), torch.tensor(found)).nonzero().flatten().tolist())
-    attending = [number for number, kind in enumerate(view.kinds) if kind == "attention"]
-    layers = tuple(attending[:-1][-2:])
     own = ModelIdentity(model_type=view.config.model_type, layers=view.n_layers, width=view.width, weights="")
-    last, worst = encoded.length - 1, 0.0
+    # Where rows are left out the change is largest: what comes of it at the last may be next to nothing.
+    read = tuple(sorted({rows[0], rows[-1], encoded.length - 1}))
+    worst = 0.0
     for number, part in enumerate(parts):
+        layers = _with_branches(view, _BRANCHES[part])
         plan = SkipPlan(name="check", model=own, skips=(Skip(part=part, span=trial.modality, layers=layers),))
         try:
             with view.readable_attention(), skipping(view, plan, same_weights=False):
-                got = log_probabilities(view.model(**encoded.inputs, use_cache=False).logits[0, -1]).cpu()
+                got = log_probabilities(view.model(**encoded.inputs, use_cache=False).logits[0, list(read)]).cpu()
         except ChiasmError as error:
             if number:  # what both take together says nothing against the one that was left out alone
                 break
-            raise NotApplicableError(str(error)) from error
+            raise NotApplicableError(error.found) from error
         zeros = tuple(ZeroedBranch(Window(k, k + 1, k), branch, rows) for k in layers for branch in _BRANCHES[part])
-        job = Job(encoded, (Variant("zero", zeros),), Readout((last,), full=True))
+        job = Job(encoded, (Variant("zero", zeros),), Readout(read, full=True))
         expected = full_logprobs(run_plain(view, [job])[0])
-        if float((expected[1] - expected[0]).abs().max()) <= trial.allowed:
+        if largest_difference(expected[1], expected[0]) <= trial.allowed:
             raise BrokenLawError("leaving them out has no effect on this model, so equality says nothing")
-        worst = max(worst, trial.require_equal(float((got - expected[1, 0]).abs().max())))
+        worst = max(worst, trial.require_equal(largest_difference(got, expected[1])))
     return worst

@@ -12,7 +12,15 @@ from torch import Tensor
 from chiasm.core.errors import ExampleError
 from chiasm.core.example import Box, Example
 from chiasm.core.media import Clip, Sound
-from chiasm.interventions import AttentionKnockout, BlockedAttention, Variant, Window, ZeroedBranch, centred
+from chiasm.interventions import (
+    AttentionKnockout,
+    BlockedAttention,
+    Component,
+    Variant,
+    Window,
+    ZeroedBranch,
+    centred,
+)
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.guard import Guard
 from chiasm.models.executors.jobs import Executor, Job, JobResult, Readout
@@ -28,6 +36,7 @@ _QUESTIONS = (
 _SIZES = ((240, 180), (130, 250))  # wide, tall
 _FRAMES, _RATE = 4, 16_000
 _SECONDS = (0.5, 0.8)
+_BRANCHES: tuple[Component, ...] = ("attention", "mlp")
 _FIELDS = {"image": "images", "video": "videos", "audio": "audios"}
 
 
@@ -61,13 +70,15 @@ class Trial:
     """A model and what its laws are tried on: `encoded` is two questions on one input, and one on another.
 
     `modality`: what the inputs are (image, video or audio). `allowed`: the largest difference in log-probability that
-    counts as equal.
+    counts as equal. `walks`: all cuts can be computed in one walk; where they cannot, there is one masked forward for
+    each.
     """
 
     view: ModelView
     modality: str
     encoded: tuple[Encoded, Encoded, Encoded]
     allowed: float
+    walks: bool = True
 
     @property
     def first(self) -> Encoded:
@@ -115,6 +126,16 @@ def noise(modality: str, seed: int) -> Any:
     return Sound(samples.astype(np.float32), _RATE)
 
 
+def noise_like(given: Any, seed: int) -> Any:
+    """Noise of another seed in the size or length of `given`."""
+    rng = np.random.default_rng(seed)
+    if isinstance(given, Clip):
+        return Clip(rng.integers(0, 256, given.frames.shape, dtype=np.uint8), fps=given.fps)
+    if isinstance(given, Sound):
+        return Sound(rng.uniform(-0.9, 0.9, len(given.samples)).astype(np.float32), given.rate)
+    return Image.fromarray(rng.integers(0, 256, (given.height, given.width, 3), dtype=np.uint8))
+
+
 def noise_example(modality: str, media: tuple[Any, ...], question: int = 0) -> Example:
     """One of three questions, of different length, about `media` of one modality."""
     box = {"boxes": (Box("part", 10, 20, 60, 50),)} if modality == "image" else {}
@@ -145,7 +166,10 @@ def variants_of(
     found: list[Variant] = []
     for window in (centred(view.n_layers, width)[depth] for width in widths for depth in depths(view)):
         found += [Variant(f"{cut.text}@{window.centre}", (cut.on(encoded.spans, window),)) for cut in knockouts]
-        for branch in ("attention", "mlp") if zeroed else ():
+        layers = [view.layers[index] for index in range(window.start, window.stop)]
+        for branch in _BRANCHES if zeroed else ():
+            if not all(view.has_branch(layer, branch) for layer in layers):
+                continue
             found.append(Variant(f"zero {branch}@{window.centre}", (ZeroedBranch(window, branch, question),)))
     return tuple(found)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import UnbatchableError
 from chiasm.models.encoded import Encoded
 from chiasm.models.families.base import Family
 
@@ -47,7 +47,7 @@ def encode_batch(
             ]
         elif axis == 0 and key == "pixel_values_videos" and len({part.shape[1:] for part in parts}) > 1:
             # Zeros would be frames to the model.
-            raise ChiasmError(
+            raise UnbatchableError(
                 "a batch of videos",
                 f"`{family.name}` takes videos of one length together, and these differ",
                 f"Give --batch-size 1, or videos of at least {family.max_frames} frames",

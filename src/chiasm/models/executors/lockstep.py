@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from chiasm.core.errors import ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import Patch, Site
 from chiasm.models.encoded import ROW_INPUTS, Encoded
 from chiasm.models.executors.guard import Guard
@@ -75,7 +75,7 @@ class LockstepExecutor(Executor):
 
     @torch.no_grad()
     def run(self, view: ModelView, jobs: Sequence[Job]) -> list[JobResult | ExampleError]:
-        view.family.require_can("cuts", "Use --executor reference, which runs one masked forward for each cut")
+        view.family.require_can("one walk", "Use --executor reference, which runs one masked forward for each cut")
         results: list[JobResult | ExampleError | None] = [None] * len(jobs)
         with view.readable_attention():
             for group in self._groups(view, jobs):
@@ -160,6 +160,12 @@ class LockstepExecutor(Executor):
         with weights_kept(modules_before_layers(view)), encoded_once(*view.towers):
             inputs, padding = view.collate(encoded[:1] if shared else encoded)
             main, implementation = record_frame(view, inputs), view.attention_implementation
+            if main.streams > 1:
+                raise ChiasmError(
+                    f"walking through {type(view.decoder).__name__}",
+                    f"its layers carry {main.streams} streams of states at once, of which the walk knows one",
+                    "Use --executor reference: one masked forward for each cut",
+                )
             further = []
             for job in jobs[1:] if shared else ():
                 prefix = shared_prefix(jobs[0], job)

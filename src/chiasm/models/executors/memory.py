@@ -41,13 +41,11 @@ class Sizes(NamedTuple):
     @classmethod
     def of(cls, view: ModelView) -> "Sizes":
         config = view.text_config
-        # Some configurations have other heads in each kind of layer: the largest count.
-        varied = getattr(config, "is_heterogeneous", False)
-        layers = [config.per_layer_config[index] for index in range(view.n_layers)] if varied else [config]
+        layers = view.layer_configurations()
         heads = [int(layer.num_attention_heads) for layer in layers]
         head = [int(getattr(layer, "head_dim", None) or config.hidden_size // n) for layer, n in zip(layers, heads)]
         groups = [int(getattr(layer, "num_key_value_heads", None) or n) for layer, n in zip(layers, heads)]
-        inner = max(int(getattr(layer, "intermediate_size", None) or 4 * config.hidden_size) for layer in layers)
+        inner = max(_widest(getattr(layer, "intermediate_size", None)) or 4 * config.hidden_size for layer in layers)
         return cls(
             width=int(config.hidden_size),
             inner=inner,
@@ -58,6 +56,11 @@ class Sizes(NamedTuple):
             item=torch.finfo(view.dtype).bits // 8,
             eager=view.attention_implementation == "eager",
         )
+
+
+def _widest(named: int | Sequence[int] | None) -> int:
+    """A width, or the largest where one is named for each layer; 0 where none is."""
+    return max(named) if isinstance(named, Sequence) else int(named or 0)
 
 
 def _walk_bytes(

@@ -16,7 +16,7 @@ from torch import Tensor
 from chiasm.core.errors import ChiasmError
 from chiasm.models.frame import Frame
 from chiasm.models.masks import allowed_rows
-from chiasm.models.view import LayerKind
+from chiasm.models.parts import LayerKind
 
 # Layer arguments whose row axis their size alone does not show (a head of 128 beside 128 positions).
 _ROW_AXIS = {

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from chiasm.core.errors import ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.interventions import (
     AveragedKeys,
     BlockedAttention,
@@ -73,6 +73,7 @@ class ReferenceExecutor(Executor):
         positions = job.read_positions()
         with encoded_once(*(view.towers if self.reuse_vision else ())):
             frame = record_frame(view, inputs)
+            _require_one_stream(view, frame, job)
             with ExitStack() as stack:
                 states: dict[str, list[Tensor]] = {read.name: [] for read in job.states}
                 for read in job.states:
@@ -109,6 +110,22 @@ class ReferenceExecutor(Executor):
         return logits if keep else logits.index_select(0, positions.to(logits.device))
 
 
+def _require_one_stream(view: ModelView, frame: Frame, job: Job) -> None:
+    """Refuse to read or to patch the states between layers where a token has several of them.
+
+    **Errors:** `ChiasmError`.
+    """
+    sites = [read.site for read in job.states]
+    sites += [change.site for variant in job.variants for change in variant.changes if isinstance(change, Patch)]
+    averaged = any(isinstance(change, AveragedKeys) for variant in job.variants for change in variant.changes)
+    if frame.streams > 1 and ("residual" in sites or averaged):
+        raise ChiasmError(
+            f"the states between layers of `{view.name}`",
+            f"its layers carry {frame.streams} streams of them at once: a token has no one state",
+            "Use what cuts attention or leaves branches out",
+        )
+
+
 def _apply_variant(
     view: ModelView,
     encoded: Encoded,
@@ -133,12 +150,13 @@ def _apply_variant(
         for change in (c for c in variant.changes if isinstance(c, AveragedKeys) and index in c.window):
             _read_average(layer, change, layer_inputs[index], stack)
         for change in zeroed:
-            marked = torch.zeros(frame.hidden.shape[:2], dtype=torch.bool, device=frame.hidden.device)
+            marked = torch.zeros(frame.batch, frame.length, dtype=torch.bool, device=frame.hidden.device)
             marked[:, list(change.positions)] = True
             stack.enter_context(zeroed_branches(view, layer, {change.component: marked}))
         for change in (c for c in variant.changes if isinstance(c, ZeroedHeads) and index in c.window):
             if kind == "attention":
-                heads = torch.zeros(*frame.hidden.shape[:2], view.n_heads, dtype=torch.bool, device=frame.hidden.device)
+                shape = (frame.batch, frame.length, view.n_heads)
+                heads = torch.zeros(shape, dtype=torch.bool, device=frame.hidden.device)
                 heads[:, torch.tensor(change.positions)[:, None], torch.tensor(change.heads)[None]] = True
                 stack.enter_context(zeroed_heads(view, layer, heads))
 
@@ -172,7 +190,7 @@ def _blocked_mask(
     length, device = frame.length, frame.hidden.device
     mask = frame.arguments[index].get("attention_mask")
     rows = torch.arange(length, device=device)
-    allowed = allowed_rows(mask, rows, length, frame.hidden.shape[0], view.attention_implementation).clone()
+    allowed = allowed_rows(mask, rows, length, frame.batch, view.attention_implementation).clone()
     if any(change.heads is not None for change in changes):
         allowed = allowed[:, None].repeat(1, view.n_heads, 1, 1)
     for change in changes:

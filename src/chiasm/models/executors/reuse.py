@@ -6,7 +6,7 @@ layer for the clean rows and again for the variants, and everything before the l
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from chiasm.models.weights import replaced_forward
 
 @contextmanager
 def encoded_once(*modules: nn.Module) -> Iterator[None]:
-    """Compute perceptual encoders once per distinct input while this is open; later calls return the same output."""
+    """Compute perceptual encoders once per distinct input while this is open; later calls return the same values."""
     with ExitStack() as stack:
         for module in modules:
             stack.enter_context(replaced_forward(module, _remembering(module.forward)))
@@ -33,13 +33,29 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         for known, output in seen:
             if len(known) == len(tensors) and all(_equal(a, b) for a, b in zip(known, tensors, strict=True)):
-                return copy.copy(output)
+                return _apart(output)
         output = forward(*args, **kwargs)
-        # Models write into the output they get (Qwen2-VL splits its features in placement): keep one nobody touches.
-        seen.append((tensors, copy.copy(output)))
+        # Models write into the output they get (Qwen2-VL splits its features in place), and into its tensors (Gemma 3n
+        # scales them): keep one that nobody touches.
+        seen.append((tensors, _apart(output)))
         return output
 
     return remembering
+
+
+def _apart(output: Any) -> Any:
+    """A copy that shares no tensor with `output`."""
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, Mapping):
+        found: Any = copy.copy(output)
+        for name, value in output.items():
+            found[name] = _apart(value)
+        return found
+    if isinstance(output, tuple | list):
+        values = [_apart(value) for value in output]
+        return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return output
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

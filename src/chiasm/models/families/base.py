@@ -9,7 +9,8 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiasm.core.errors import ChiasmError
+from chiasm.core.errors import ChiasmError, UnbatchableError
+from chiasm.interventions.skips import PERCEPTUAL
 from chiasm.models.encoded import ROW_INPUTS, Encoded, ImageLayout
 
 
@@ -118,11 +119,12 @@ class Family:
     def require_batchable(self, encoded: Sequence[Encoded], config: Any) -> None:
         """Refuse a batch that would change its examples.
 
-        **Errors:** `ChiasmError`.
+        **Errors:** `UnbatchableError`.
         """
         if not self.can_batch(encoded, config):
-            found = f"`{self.name}` counts rows with their padding, or numbers images by batch"
-            raise ChiasmError(f"a batch of {len(encoded)} examples", found, "Give --batch-size 1")
+            known = [why for name, why in (self.refused or {}).items() if name.startswith("padded batches")]
+            found = known[0] if known else "in one batch they would be padded, which changes what is computed of them"
+            raise UnbatchableError(f"a batch of {len(encoded)} examples of `{self.name}`", found, "Give --batch-size 1")
 
     def layout(self, image: Medium, inputs: Mapping[str, Any], processor: Any, config: Any) -> ImageLayout:
         """Where each token of `image` looks, by what the given processor's own configuration says.
@@ -145,6 +147,19 @@ class Family:
     def max_audio_seconds(self, processor: Any) -> float | None:
         """Seconds of a sound that the model hears; None: however long it is."""
         return None
+
+    def span_ids(self, config: Any) -> dict[str, tuple[int, ...]]:
+        """The ids of the tokens that stand for an input and for nothing else, by kind: as its configuration names them.
+
+        A kind whose tokens cannot be found by ids is left out.
+        """
+        found: dict[str, tuple[int, ...]] = {}
+        for kind in PERCEPTUAL:
+            token = getattr(config, f"{kind}_token_id", None)
+            token = getattr(config, f"{kind}_token_index", None) if token is None else token
+            if token is not None:
+                found[kind] = (int(token),)
+        return found
 
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
         """The module that perceives one of `modalities`."""

@@ -21,9 +21,8 @@ _MODELS: Final = Path(__file__).parents[1]
 # What a family's numbers go through: what prepares its inputs, the engine, what reads and skips, the suite itself.
 _COMMON: Final = (
     *("executors/*.py", "conformance/*.py", "encoding/*.py", "skipping/*.py"),
-    *("view.py", "precision.py", "weights.py", "encoded.py", "geometry.py", "frame.py", "masks.py", "hooks.py"),
-    "alignment.py",
-    "inside/attention_rows.py",
+    *("view.py", "parts.py", "precision.py", "weights.py", "encoded.py", "geometry.py", "frame.py", "masks.py"),
+    *("hooks.py", "alignment.py", "inside/attention_rows.py"),
     *("families/base.py", "families/grids.py", "families/vision_operations.py"),
 )
 

@@ -23,10 +23,14 @@ _PROJECTORS: Final = ("multi_modal_projector", "connector", "projector", "aligne
 _HEADS: Final = ("lm_head", "embed_out", "output_projection")
 _OF_CLIPS: Final = ("do_sample_frames", "video_metadata", "return_metadata")
 _TOWERS: Final = {
-    "image": re.compile(r"vision_tower|vision_model|visual|image_encoder|vision_encoder|vision_embed_tokens"),
+    "image": re.compile(
+        r"vision_tower|vision_model|visual|image_encoder|vision_encoder|vision_embed_tokens|img_processor"
+    ),
     "video": re.compile(r"video_tower|vision_tower|vision_model|visual|vision_encoder"),
     "audio": re.compile(r"audio_tower|audio_encoder|audio_model|speech_encoder|encoder"),
 }
+
+_OF_OTHERS: Final = {"audio": re.compile(r"vision|visual|image|img|video")}
 
 
 def generic_family(config: Any, given: GenericRules) -> Family:
@@ -50,10 +54,22 @@ def generic_family(config: Any, given: GenericRules) -> Family:
         takes_all_inputs = given.all_inputs
         switches = given.switches
         shares_inputs = given.shares
-        refused = given.refused
+        refused: ClassVar[Mapping[str, str]] = {**given.inapplicable, **given.refused}
         rules = given
 
     return Unlisted()
+
+
+def differ_in_size(encoded: Sequence[Encoded], family: Family) -> bool:
+    """Whether inputs of these examples, put one after the other, would have to be padded (tiles, lengths of sounds)."""
+    for key in {key for e in encoded for key in e.inputs} - family.row_inputs:
+        parts = [e.inputs[key] for e in encoded if isinstance(e.inputs.get(key), Tensor)]
+        if len({part.ndim for part in parts}) > 1:
+            return True
+        axis = family.concatenation_axes.get(key, 0)
+        if len({(*part.shape[:axis], *part.shape[axis + 1 :]) for part in parts if part.ndim}) > 1:
+            return True
+    return False
 
 
 class _Generic(Family):
@@ -89,18 +105,30 @@ class _Generic(Family):
         return medium._replace(positions=medium.positions[chosen], ids=medium.ids[chosen])
 
     def can_batch(self, encoded: Sequence[Encoded], config: Any) -> bool:
-        return self.rules.batches or len(encoded) == 1
+        if len(encoded) == 1:
+            return True
+        alone = any(kind in e.spans and len(e.spans[kind]) for e in encoded for kind in self.rules.alone)
+        return self.rules.batches and not alone and (self.rules.pads or not differ_in_size(encoded, self))
 
     def max_audio_seconds(self, processor: Any) -> float | None:
         audio = _listener(processor)
         samples, rate = getattr(audio, "n_samples", None), getattr(audio, "sampling_rate", None)
         return samples / rate if samples and rate else None
 
+    def span_ids(self, config: Any) -> dict[str, tuple[int, ...]]:
+        return {kind: self.rules.ids[kind] for kind in self.rules.distinct}
+
     def tower(self, model: nn.Module, modality: str) -> nn.Module:
         try:
             return super().tower(model, modality)
         except (ChiasmError, AttributeError, ValueError, TypeError, NotImplementedError):
-            named = [m for path, m in model.named_modules() if _TOWERS[modality].fullmatch(path.rpartition(".")[2])]
+            # An `encoder` of what sees is none of what listens.
+            others = _OF_OTHERS.get(modality)
+            named = [
+                module
+                for path, module in model.named_modules()
+                if _TOWERS[modality].fullmatch(path.rpartition(".")[2]) and not (others and others.search(path))
+            ]
             if not named:
                 raise
             return named[0]

@@ -12,7 +12,8 @@ class GenericRules:
     Inputs: `modalities`: what it perceives; `without`, `types`, `nested`: what its processor is not given of the usual
     options, whether it is asked for the kinds of tokens, and whether images go in as those of one prompt.
     `renames`: what the processor calls an input otherwise (`videos` that go in as `images`).
-    `placeholders`: what the template writes for an input, by kind. `ids`: the tokens that stand for it.
+    `placeholders`: what the template writes for an input, by kind. `ids`: the tokens that stand for it;
+    `distinct`: the kinds whose ids no other token of a prompt had.
     `located`: whether the processor says where it wrote an input out. `all_inputs`: the forward takes all that the
     processor makes, whatever it names. `switches`: options of the forward that are given with all inputs. `rows`:
     inputs with one entry for each token, and their value at a text token. `joins`: the axis along which inputs of two
@@ -22,8 +23,10 @@ class GenericRules:
     there are no tiles).
 
     The decoder: `causal`, `layers_return_tuples`, `layer_extras` (what they return besides), `key_arguments` (with
-    one entry for each key), `positions_from_mask`, `batches`, `shares` (questions on one input in one walk). `scale`,
-    `cap`: what is done to the head's output (a factor, then a soft cap). `refused`: by capability, the reason.
+    one entry for each key), `positions_from_mask`, `batches`, `alone` (kinds whose prompts are in no batch), `pads`
+    (inputs of other sizes go into one batch, with zeros behind them), `shares` (questions on one input in one walk).
+    `scale`, `cap`: what is done to the head's output (a factor, then a soft cap). `refused`: by capability, the reason;
+    `inapplicable`: what the model is not built for, the same way.
     """
 
     modalities: tuple[str, ...] = ()
@@ -33,6 +36,7 @@ class GenericRules:
     renames: Mapping[str, str] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    distinct: tuple[str, ...] = ()
     located: bool = True
     all_inputs: bool = False
     switches: Mapping[str, bool] = field(default_factory=dict)
@@ -47,10 +51,13 @@ class GenericRules:
     key_arguments: tuple[str, ...] = ()
     positions_from_mask: bool = True
     batches: bool = True
+    alone: tuple[str, ...] = ()
+    pads: bool = False
     shares: bool = True
     scale: float = 1.0
     cap: float | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    inapplicable: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,5 +65,5 @@ class GenericRules:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Self:
         """What `as_json` gave, after a way through JSON."""
-        tuples = {name: tuple(held[name]) for name in ("modalities", "without", "key_arguments")}
+        tuples = {name: tuple(held[name]) for name in ("modalities", "distinct", "without", "key_arguments", "alone")}
         return cls(**{**held, **tuples, "ids": {kind: tuple(ids) for kind, ids in held["ids"].items()}})

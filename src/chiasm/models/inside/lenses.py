@@ -3,6 +3,7 @@
 Legend: n states of width D, k nearest words, V tokens in the vocabulary, W words of texts.
 """
 
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,12 +15,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from chiasm.core.errors import ExampleError
+from chiasm.core.errors import ChiasmError, ExampleError
 from chiasm.core.example import Example
+from chiasm.core.text import reason_of
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 from chiasm.models.words import text_of
 
+_log: Final = logging.getLogger(__name__)
 _ROWS: Final = 8192
 """Rows of the embeddings that are compared at once."""
 _PIECE: Final = 3
@@ -153,11 +156,14 @@ class ContextLens(Lens):
     def __init__(self, view: ModelView, texts: Iterable[str], layers: Sequence[int]) -> None:
         seen: Counter[str] = Counter()
         kept: list[_InContext] = []
-        for text in texts:
-            for one in _in_context(view, text, layers):
-                if len(kept) < WORDS and seen[one.word] < CONTEXTS:
-                    seen[one.word] += 1
-                    kept.append(one)
+        try:
+            for text in texts:
+                for one in _in_context(view, text, layers):
+                    if len(kept) < WORDS and seen[one.word] < CONTEXTS:
+                        seen[one.word] += 1
+                        kept.append(one)
+        except _NoTextAloneError as error:
+            _log.warning("Words in context are left out: %s takes no text without an input (%s).", view.name, error)
         self.words = list(dict.fromkeys(one.word for one in kept))
         self.tokens = {one.word: one.token for one in kept}
         order = sorted(kept, key=lambda one: self.words.index(one.word))
@@ -186,6 +192,10 @@ class ContextLens(Lens):
         return frozenset(k for k, one in enumerate(self.words) if one == word.lower())
 
 
+class _NoTextAloneError(Exception):
+    """The model's forward needs an image, video or sound beside text."""
+
+
 def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_InContext]:
     """The words of a text, in lower case, each with its states at its last token; none of a text that does not fit."""
     try:
@@ -198,7 +208,13 @@ def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_
         if seen.layer in layers:
             found[seen.layer] = seen.states
 
-    batch = observe(view, (), [encoded], ("question",), listen)
+    try:
+        batch = observe(view, (), [encoded], ("question",), listen)
+    except (ChiasmError, ExampleError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # Whatever a model says where its forward lacks an input (Kosmos-2, InstructBLIP for videos); it is logged.
+        raise _NoTextAloneError(reason_of(error)) from error
     if batch.failures or not found:
         return
     states = torch.stack([found[layer] for layer in layers], dim=1).cpu()

@@ -17,6 +17,7 @@ from chiasm.core.errors import ChiasmError, EmptySpanError, ExampleError, GuardE
 from chiasm.core.positions import concatenate
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import log_probabilities
+from chiasm.models.executors.memory import Sizes
 from chiasm.models.executors.rounding import allowance
 from chiasm.models.frame import keep_logits, layer_output, record_frame
 from chiasm.models.inside.methods import AttributionTarget
@@ -189,9 +190,9 @@ class Rerun:
 
 def max_variants(rerun: Rerun, *, gradients: bool) -> int:
     """How many variants fit into the memory set aside for them (4 GiB on the CPU, half of what a GPU has left)."""
-    config, device = rerun.view.text_config, rerun.states.device
+    device = rerun.states.device
     budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _BUDGET
-    inner = int(getattr(config, "intermediate_size", 4 * rerun.view.width))
+    inner = Sizes.of(rerun.view).inner
     # Per position: about a dozen states of the width and three of the feed-forward's, in each layer where a gradient
     # must come back; beside them the attention scores that are recomputed, never kept.
     each = rerun.length * (12 * rerun.view.width + 3 * inner) * 4 * (rerun.view.n_layers if gradients else 1)

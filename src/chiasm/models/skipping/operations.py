@@ -68,10 +68,10 @@ def prefill_operations(
         others = sum(weights.values()) - key_value
         computed, read_only, read = rows.of_attention(index)
         projections += 2 * (computed * others + (computed + read_only) * key_value)
-        attention += 2 * 2 * computed * read * _query_width(view)
+        attention += 2 * 2 * computed * read * _query_width(view, index)
         scored = rows.scored(index)
         projections += 2 * scored * sum(weights.values())
-        attention += 2 * 2 * scored * rows.length * _query_width(view)
+        attention += 2 * 2 * scored * rows.length * _query_width(view, index)
         weighed = sum(_active_weights(view, module) for module in view.feed_forward_of(layer))
         ffn += 2 * rows.of_ffn(index) * weighed
     read = logits if keep_logits(view, slice_to=1) else rows.length
@@ -156,7 +156,8 @@ class _RowCounts:
         return self.batch if asked else 0
 
 
-def _query_width(view: ModelView) -> int:
-    config = view.text_config
+def _query_width(view: ModelView, layer: int) -> int:
+    configs = view.layer_configurations()
+    config = configs[layer] if len(configs) > 1 else configs[0]
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(config.num_attention_heads * head)

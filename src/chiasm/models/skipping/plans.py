@@ -19,14 +19,9 @@ def identity_of(view: ModelView) -> ModelIdentity:
 
 
 def span_tokens(view: ModelView) -> dict[SkipSpan, tuple[int, ...]]:
-    """The token ids by which spans are found in `input_ids`, as the checkpoint's configuration names them."""
-    found: dict[SkipSpan, tuple[int, ...]] = {}
-    for name in PERCEPTUAL:
-        token = getattr(view.config, f"{name}_token_id", None)
-        token = getattr(view.config, f"{name}_token_index", None) if token is None else token
-        if token is not None:
-            found[name] = (int(token),)
-    return found
+    """The token ids by which spans are found in `input_ids`; of a model that is not listed, as they were found."""
+    ids = view.family.span_ids(view.config)
+    return {name: ids[name] for name in PERCEPTUAL if name in ids}
 
 
 def require_fitting(view: ModelView, plan: SkipPlan, *, same_weights: bool = True) -> None:
@@ -63,7 +58,8 @@ def _require_layer_kinds(view: ModelView, plan: SkipPlan, asked: str) -> None:
     not_windows = no_self_attention or kinds - {"full_attention", "sliding_attention"}
     if parts & {"attention", "block", "tokens"} and not_windows:
         if no_self_attention and len(kinds) == 1:
-            found = "some of its layers attend across to the image"
+            across = "cross_attention" in view.kinds
+            found = f"some of its layers {'attend across to the image' if across else 'mix tokens without attention'}"
         found += ", and attention is skipped in self-attention under full and sliding windows only"
         raise ChiasmError(asked, found, "Skip the feed-forward")
     if "sliding_attention" in kinds and ("tokens" in parts or any(skip.form == "released" for skip in plan.skips)):

@@ -24,6 +24,7 @@ from chiasm.measures.centres import PILOT
 from chiasm.measures.parts import PARTS
 from chiasm.models.encoded import Encoded
 from chiasm.models.observe import Batch
+from chiasm.models.support import require_able
 from chiasm.models.view import ModelView
 from chiasm.results.rundir import RunDirectory
 from chiasm.results.schemas import RANDOM_WEIGHTS
@@ -270,6 +271,7 @@ def measure_align(
 
     **Errors:** as of `run_align`.
     """
+    require_able(view.family, "align", "`chiasm check` on it shows what holds")
     work = AlignWork(spec, view, baseline, _tasks(examples) if spec.by_task else None)
     prices = work.pilot(examples)
     # All of fewer examples than a pilot has were in it, so what none of them has is known before the dear part.

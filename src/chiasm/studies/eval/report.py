@@ -1,7 +1,7 @@
 """What the report of an evaluation says, and the tables that the command line prints."""
 
 from functools import cached_property, partial
-from typing import final
+from typing import Final, final
 
 import polars as pl
 from rich.console import RenderableType
@@ -138,9 +138,15 @@ class EvalReporter(Reporter[EvalSpec]):
         return shown
 
 
+_LABEL: Final = 32
+"""Characters of a type that the terminal shows; the report has all of it."""
+
+
 def _aligned(*heads: str) -> Table:
     """A table without lines: the first column to the left, numbers to the right."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for place, head in enumerate(heads):
-        shown.add_column(head, justify="right" if place else "left", no_wrap=True)
+        # A label of any length leaves the numbers their room.
+        most = _LABEL if head == "type" else None
+        shown.add_column(head, justify="right" if place else "left", no_wrap=True, max_width=most)
     return shown

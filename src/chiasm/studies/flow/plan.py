@@ -25,7 +25,7 @@ from chiasm.interventions import (
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Donor, Job, Readout, StateReadout
 from chiasm.models.masks import hidden_images
-from chiasm.models.view import LayerKind
+from chiasm.models.parts import LayerKind
 from chiasm.studies.flow.coalitions import Coalitions, coalitions, super_patches
 from chiasm.studies.flow.followed_words import FollowedWord
 from chiasm.studies.flow.spec import FlowSpec
@@ -99,12 +99,13 @@ def plan(
     causal: bool = True,
     sources: StateSources | None = None,
     more: Sequence[Planned] = (),
+    states: bool = True,
 ) -> ExamplePlan:
     """What is run for `encoded`, the `index`-th example.
 
     `kinds`: of the decoder's layers. `half`: the model computes in half precision. `causal`: no token of its decoder
     attends to a later one. `sources`: of the states that ablations put in; None where there is no such ablation.
-    `more`: further variants of the example (`studies.flow.heads`).
+    `more`: further variants of the example (`studies.flow.heads`). `states`: those of the unchanged run are read.
 
     **Errors:** `ExampleError` if no cut has positions here; `ChiasmError` for a span that no example of this model has.
     """
@@ -157,8 +158,8 @@ def plan(
     if worded and not example.captions:
         skipped.append((example.id, "words at the question: it has no captions to compare them with"))
     asked = _ints(encoded.spans["question"]) if worded and example.captions else ()
-    states = (StateReadout("last", last), *([StateReadout("question", asked)] if asked else []))
-    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), states, tuple(donors))
+    read = (StateReadout("last", last), *([StateReadout("question", asked)] if asked else [])) if states else ()
+    job = Job(encoded, tuple(p.variant for p in planned), _readout(encoded), read, tuple(donors))
     return ExamplePlan(job, tuple(planned), noops, half, tuple(skipped), mapped, first)
 
 

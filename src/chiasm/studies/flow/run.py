@@ -250,7 +250,8 @@ class FlowWork(Work[FlowExample | Unanswered]):
         options: dict[str, Any] = {"controls": spec.controls, "draws": spec.draws, "causal": causal}
         more = () if heads is None else planned_heads(heads, encoded, key=(spec.seed, example.id), **options)
         sources = self.replaced.sources(view, example, random=view is self._preparing_baseline)
-        beside: dict[str, Any] = {"sources": sources, "more": tuple(more)}
+        # Without a lens nothing is made of states in between.
+        beside: dict[str, Any] = {"sources": sources, "more": tuple(more), "states": view.family.can("lens")}
         found = plan(spec, cuts, view.kinds, index, example, encoded, half=half, causal=causal, **beside)
         return found if self.own is None else found._replace(words=self.own.words(example))
 

@@ -11,7 +11,8 @@ from chiasm.core.positions import Spans
 from chiasm.interventions import BlockedAttention, Variant, Window
 from chiasm.interventions.routes import Route, all_but, pairs_of, require_routes
 from chiasm.models.encoded import Encoded
-from chiasm.models.view import LayerKind, ModelView
+from chiasm.models.parts import LayerKind
+from chiasm.models.view import ModelView
 from chiasm.studies.flow.spec import FlowSpec
 from chiasm.studies.flow.state_ablations import PlannedChange
 from chiasm.studies.flow.tables import ALL, CLOSED, OPEN, RANDOM

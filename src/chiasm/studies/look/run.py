@@ -18,6 +18,7 @@ from chiasm.measures.base import bound
 from chiasm.models.encoded import Encoded
 from chiasm.models.inside.attention_rows import attention_rows, sinks
 from chiasm.models.inside.context_index import IndexLens, index_digest
+from chiasm.models.support import require_able
 from chiasm.models.view import ModelView
 from chiasm.results import images
 from chiasm.results.rundir import RunDirectory
@@ -56,7 +57,11 @@ class AttentionRows(NamedTuple):
     """The attention of one example's query spans in the `layers` that attend; others (convolutions) have none."""
 
     layers: tuple[int, ...]
-    weights: Float[Tensor, "L N H T"]
+    weights: tuple[Float[Tensor, "N H T"], ...]  # some decoders have other heads in each kind of layer
+
+    def mean(self) -> Float[Tensor, "L N T"]:
+        """Over the heads of every layer."""
+        return torch.stack([one.mean(1) for one in self.weights])
 
 
 class LookWork(Work[LookExample]):
@@ -133,30 +138,33 @@ class LookWork(Work[LookExample]):
             found[index][layer] = torch.stack([weights[:, torch.as_tensor(p)].mean(1) for p in places]).cpu()
 
         attention_rows(view, encoded, queries, listen)
-        return [AttentionRows(tuple(sorted(of)), torch.stack([of[k] for k in sorted(of)])) for of in found]
+        return [AttentionRows(tuple(sorted(of)), tuple(of[k] for k in sorted(of))) for of in found]
 
     def _attention(self, item: LookExample, found: AttentionRows) -> list[pl.DataFrame]:
         """The table `attention` of one example: every token by layer, head and query."""
         spans, index = _where(item.encoded)
         last = [int(item.encoded.spans[query][-1]) for query in self.spec.queries]
-        every, mean = found.weights, found.weights.mean(2)
+        mean = found.mean()
         marked = sinks(mean, last).numpy()
-        kept = [("mean", mean), *((str(h), every[:, :, h]) for h in range(every.shape[2]) if self.spec.heads)]
+        kept: list[tuple[str, int, Tensor]] = [("mean", depth, mean[depth]) for depth in range(len(found.layers))]
+        if self.spec.heads:
+            most = max(one.shape[1] for one in found.weights)
+            depths = [(h, depth) for h in range(most) for depth, one in enumerate(found.weights) if h < one.shape[1]]
+            kept += [(str(h), depth, found.weights[depth][:, h]) for h, depth in depths]
         return [
             pl.DataFrame(
                 {
                     "example_id": item.example.id,
-                    "layer": layer,
+                    "layer": found.layers[depth],
                     "head": head,
                     "query": query,
                     "span": spans,
                     "index": index,
-                    "weight": weights[depth, place].double().numpy(),
+                    "weight": weights[place].double().numpy(),
                     "sink": marked,
                 }
             )
-            for head, weights in kept
-            for depth, layer in enumerate(found.layers)
+            for head, depth, weights in kept
             for place, query in enumerate(self.spec.queries)
         ]
 
@@ -173,7 +181,7 @@ def _where(encoded: Encoded) -> tuple[list[str], Sequence[int]]:
 
 def _shares(spec: LookSpec, example: Example, encoded: Encoded, found: AttentionRows) -> list[dict[str, Any]]:
     """What each span takes, and what it would take if all visible tokens got the same (causal order)."""
-    rows, mean = [], found.weights.mean(2)
+    rows, mean = [], found.mean()
     for place, query in enumerate(spec.queries):
         targets = encoded.spans[query]
         for span in encoded.spans:
@@ -235,6 +243,7 @@ def run_look(
 
     **Errors:** as in `compute`.
     """
+    require_able(view.family, "look", "`chiasm check` on it shows what holds")
     require_same_depth(view, baseline)
     texts = texts_of(examples, spec.seed) if (spec.maps or spec.named) and not spec.context_index else ()
     run_examples(LookWork(spec, view, baseline, texts), examples, directory, spec.batch, "look")

@@ -11,7 +11,7 @@ from chiasm.core.example import Example
 from chiasm.interventions import AttentionKnockout, BlockedAttention, Patch, Site, Variant, Window
 from chiasm.models.encoded import Encoded
 from chiasm.models.executors.jobs import Job, Readout
-from chiasm.models.view import LayerKind
+from chiasm.models.parts import LayerKind
 from chiasm.studies.flow.coalitions import super_patches
 from chiasm.studies.patch.pairs import MINIMAL
 from chiasm.studies.patch.positions import Correspondence
