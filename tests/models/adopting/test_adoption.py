@@ -9,7 +9,7 @@ from tests.support.factories_unlisted import save_vip_llava, vip_llava
 from transformers import CONFIG_MAPPING
 
 from chiasm.core.errors import ChiasmError
-from chiasm.models.adopting.refusals import require_questions
+from chiasm.models.adopting.refusals import described, require_questions
 from chiasm.models.conformance import LAWS, Law, check
 from chiasm.models.families import listed_family
 from chiasm.models.loading import load, wrap
