@@ -220,7 +220,8 @@ other model is tried when it is loaded, on images, clips and sounds of noise, an
   for, and the rest is offered: padded batches give way to one prompt at a time, several images to one, and one walk
   for all cuts to one masked forward for each. One law closes an input to every other token in all layers: its content
   may then make no difference, or something beside the attention mask carries it and no cut of it means anything (so
-  it is with the indexer of MiniMax-M3, which reads what is cut, and with Inkling's convolutions over keys and values);
+  it is with MiniMax-M3, whose indexer reads what is cut, and with Inkling, whose attention keeps more than keys and
+  values);
 - what a law is broken by little, and may be rounding, is tried again in float64.
 
 The column "how" says what an answer rests on: the *suite* in float64 (certified types, on the versions of

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from chiasm.core.errors import ChiasmError, ExampleError
+from chiasm.core.errors import ExampleError
 from chiasm.core.example import Example
 from chiasm.core.text import reason_of
+from chiasm.models.encoded import Encoded
 from chiasm.models.observe import SiteStates, observe
 from chiasm.models.view import ModelView
 from chiasm.models.words import text_of
@@ -158,7 +159,7 @@ class ContextLens(Lens):
         kept: list[_InContext] = []
         try:
             for text in texts:
-                for one in _in_context(view, text, layers):
+                for one in _in_context(view, text, layers, first=not kept):
                     if len(kept) < WORDS and seen[one.word] < CONTEXTS:
                         seen[one.word] += 1
                         kept.append(one)
@@ -196,7 +197,19 @@ class _NoTextAloneError(Exception):
     """The model's forward needs an image, video or sound beside text."""
 
 
-def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_InContext]:
+@torch.no_grad()
+def _require_text_alone(view: ModelView, encoded: Encoded) -> None:
+    """Whether the model's own forward takes a text: whatever it says against that is the reason (Kosmos-2)."""
+    try:
+        with view.readable_attention():
+            view.model(**encoded.inputs, use_cache=False)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise _NoTextAloneError(reason_of(error)) from error
+
+
+def _in_context(view: ModelView, text: str, layers: Sequence[int], *, first: bool) -> Iterator[_InContext]:
     """The words of a text, in lower case, each with its states at its last token; none of a text that does not fit."""
     try:
         encoded = view.encode(Example(id=text, question=text), instruction="")
@@ -208,13 +221,9 @@ def _in_context(view: ModelView, text: str, layers: Sequence[int]) -> Iterator[_
         if seen.layer in layers:
             found[seen.layer] = seen.states
 
-    try:
-        batch = observe(view, (), [encoded], ("question",), listen)
-    except (ChiasmError, ExampleError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        # Whatever a model says where its forward lacks an input (Kosmos-2, InstructBLIP for videos); it is logged.
-        raise _NoTextAloneError(reason_of(error)) from error
+    if first:
+        _require_text_alone(view, encoded)
+    batch = observe(view, (), [encoded], ("question",), listen)
     if batch.failures or not found:
         return
     states = torch.stack([found[layer] for layer in layers], dim=1).cpu()
